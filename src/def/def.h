@@ -1,0 +1,216 @@
+/* A definition: what a TOML file says of one VM, as a tree of structs, one per section.
+ *
+ * def_parse() fills in what the file says (and the defaults of the table of keys); complete/ adds what
+ * the host knows. Every value's origin is known: file (with its place), default or host. All memory
+ * belongs to the arena. Strings that are not set are NULL here and "" in Lua and JSON.
+ *
+ * THE table of keys is def/keys.c; these structs only give its rows a place to write to. */
+#pragma once
+
+#include "schema/diag.h"
+#include "schema/schema.h"
+
+#include <stdbool.h>
+
+/* bool that may also be "auto" or not given at all. */
+enum tristate { TRI_UNSET = -1, TRI_FALSE = 0, TRI_TRUE = 1, TRI_AUTO = 2 };
+
+/* A list of strings or of integers. */
+struct strings {
+        const char **items;
+        size_t n;
+};
+
+struct def_machine {
+        struct section head;
+        const char *name;
+        uint64_t memory; /* bytes */
+        struct strings features;
+        bool auto_start;
+        const char *arch;    /* "x86_64" */
+        const char *chipset; /* "q35" */
+        int kvm;             /* enum tristate; completed: TRI_TRUE or TRI_FALSE */
+        const char *uuid;
+        const char *rtc; /* "utc" or "localtime" */
+        int64_t hotplug_ports;
+};
+
+struct def_cpu {
+        struct section head;
+        int64_t amount, threads, cores, dies, sockets; /* 0: not given; completed: all > 0 */
+        const char *model;
+        struct strings flags;
+        int hyperv; /* enum tristate */
+        bool hidden;
+        const char *vendor_id;
+        struct strings pin;
+        const char *emulator_pin;
+        bool isolate;
+        const char *governor, *scheduler;
+};
+
+struct def_disk {
+        struct section head;
+        const char *preset, *path, *disk_type, *serial;
+        bool read_only;
+        int64_t boot_index; /* -1: not given */
+        bool cdrom;         /* added by --cdrom; no key of the file */
+};
+
+struct def_vfio {
+        struct section head;
+        bool reserve, graphics, multifunction, group, force;
+        int64_t vendor, device; /* -1: not given */
+        int64_t index;
+        const char *address;
+        int x_vga; /* enum tristate */
+        const char *rebind, *reset_method, *rom;
+        int rom_bar; /* enum tristate */
+};
+
+struct def_uefi {
+        struct section head;
+        bool enabled, secure_boot;
+        const char *firmware;              /* name of [uefi.NAME] in vored.toml */
+        const char *boot_code, *template_; /* completed; no keys of the file */
+        const char *format;                /* completed: "raw" or "qcow2" */
+};
+
+struct def_pulse {
+        struct section head;
+        bool enabled, required;
+        const char *socket_path, *user;
+        int64_t user_uid; /* completed; no key of the file */
+        int64_t latency;  /* microseconds; 0: QEMU's own */
+};
+
+struct def_jack {
+        struct section head;
+        bool enabled, required;
+        const char *server, *client_name, *connect_ports, *user;
+        int64_t latency;
+};
+
+struct def_pipewire {
+        struct section head;
+        bool enabled, required;
+        const char *user;
+        int64_t latency;
+};
+
+struct def_scream {
+        struct section head;
+        bool enabled;
+        const char *mem_path;
+        uint64_t buffer_size;
+};
+
+struct def_spice {
+        struct section head;
+        bool enabled;
+        const char *socket_path;
+};
+
+struct def_looking_glass {
+        struct section head;
+        bool enabled;
+        int64_t width, height, bit_depth;
+        uint64_t buffer_size; /* 0: not given; completed: a power of two */
+        const char *mem_path;
+};
+
+struct def_tpm {
+        struct section head;
+        bool enabled;
+};
+
+struct def_hugepages {
+        struct section head;
+        bool enabled, required;
+        const char *size;
+};
+
+struct def_usb {
+        struct section head;
+        int64_t vendor, product, index;
+        const char *port, *serial;
+        bool required;
+};
+
+struct def_network {
+        struct section head;
+        const char *type, *bridge, *interface, *mac, *model;
+        struct strings forward;
+};
+
+struct def_input {
+        struct section head;
+        const char *path, *name, *grab_toggle;
+};
+
+struct def {
+        struct arena *arena;   /* borrowed */
+        const char *directory; /* relative paths count from here; absolute */
+        struct def_machine machine;
+        struct def_cpu cpu;
+        struct def_uefi uefi;
+        struct def_pulse pulse;
+        struct def_jack jack;
+        struct def_pipewire pipewire;
+        struct def_scream scream;
+        struct def_spice spice;
+        struct def_looking_glass looking_glass;
+        struct def_tpm tpm;
+        struct def_hugepages hugepages;
+        struct def_disk *disk;
+        struct def_vfio *vfio;
+        struct def_usb *usb;
+        struct def_network *network;
+        struct def_input *input;
+        size_t n_disk, n_vfio, n_usb, n_network, n_input;
+};
+
+enum def_flags {
+        DEF_SAVE = 1 << 0, /* it is to be saved: relative paths are errors */
+};
+
+enum { DEF_SIZE_MAX = 64 * 1024, DEF_DEPTH_MAX = 16 };
+
+/* Parses text (len bytes; it need not end in NUL) and checks everything that can be checked without a
+ * host. Faults go to diags. Always gives a def in *ret, as far as it could be read (name may be NULL
+ * after errors); returns 0, or -EINVAL if there is at least one error in diags. directory is absolute. */
+int def_parse(struct arena *arena, const char *text, size_t len, const char *directory, unsigned flags,
+              struct def **ret, struct diags *diags);
+
+/* Just machine.name, memory (bytes), vCPUs and auto-start of a text, for lists: cheaper for the eye, the
+ * same parser. -EINVAL with one sentence, the first fault with its place, when it does not parse. */
+struct def_summary {
+        char name[65];
+        uint64_t memory;
+        int64_t vcpus;
+        bool auto_start;
+};
+int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
+                  struct error *err);
+
+/* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+bool def_name_valid(const char *name);
+
+/* Appends a disk as --cdrom gives it: preset iso, raw unless the name says otherwise, read-only,
+ * cdrom = true. path is absolute. */
+struct def_disk *def_add_cdrom(struct def *def, const char *path);
+
+/* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
+ * "". DEF_JSON_LUA: memory in MiB (CONTRACT); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
+ * {value, origin: "file"|"default"|"host", where: text or null}. name, memory, … of [machine] stand at
+ * the top level for Lua (instance.name); for show they stand under "machine" as well. */
+enum def_json_flags { DEF_JSON_LUA = 1 << 0, DEF_JSON_ORIGIN = 1 << 1 };
+json_t *def_to_json(const struct def *def, unsigned flags);
+
+/* Origins, by field: DEF_MARK(&def->machine, memory, ORIGIN_HOST, "proc/meminfo"). */
+#define DEF_MARK(s, field, kind, where) \
+        section_mark(&(s)->head, offsetof(__typeof__(*(s)), field), (kind), (where))
+/* Was it written in the file (or through features)? */
+#define DEF_GIVEN(s, field) section_given(&(s)->head, offsetof(__typeof__(*(s)), field))
+/* The place of the value in the file, else of its section, else none. */
+#define DEF_LOC(s, field) section_loc(&(s)->head, offsetof(__typeof__(*(s)), field))

@@ -1,0 +1,70 @@
+/* The QEMU process: spawned held, recorded, released; watched by pidfd; its start time tells it from
+ * another process with the same number. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A file that the child opens, while it still has the daemon's rights, at exactly this number. */
+struct process_file {
+        int target_fd;    /* >= 3 */
+        const char *path;
+        int flags;        /* O_RDWR, O_RDONLY, O_EXCL for block devices, O_DIRECTORY … */
+};
+
+/* A descriptor of ours that the child gets at exactly this number. */
+struct process_fd {
+        int target_fd;
+        int fd; /* borrowed */
+};
+
+struct process_spec {
+        char *const *argv; /* argv[0]: path of the binary */
+        const char *log_path;         /* stdout and stderr, O_APPEND|O_CREAT 0640 */
+        const struct process_file *files;
+        size_t n_files;
+        const struct process_fd *fds;
+        size_t n_fds;
+        bool drop;       /* take uid, gid, no groups, no capability; else stay who we are */
+        uid_t uid;
+        gid_t gid;
+        const char *const *reach; /* paths of the arguments that uid must reach, NULL-terminated, or NULL: an
+                                   * unreachable one is an error naming the component that blocks */
+        mode_t umask;
+        const char *chdir;    /* NULL: "/" */
+        uint64_t memlock;     /* bytes; 0: leave; UINT64_MAX: infinity */
+        bool memlock_required;
+        char *const *environ; /* NULL: a minimal one */
+};
+
+/* A child that waits before it opens anything. */
+struct process {
+        pid_t pid;
+        uint64_t start_time; /* field 22 of /proc/PID/stat, clock ticks since boot */
+        int pidfd;           /* owned */
+        int hold_fd;         /* owned: writing one byte lets it go, closing it makes it exit; -1 afterwards */
+        int report_fd;       /* owned, non-blocking: EOF after exec; else one line of text: what failed */
+};
+#define PROCESS_INIT ((struct process) { .pid = -1, .pidfd = -1, .hold_fd = -1, .report_fd = -1 })
+
+/* Forks the child, which closes every descriptor but those it needs, resets signals, setsid, and waits.
+ * spec need not outlive the call. */
+int process_spawn(const struct process_spec *spec, struct process *ret, struct error *err);
+/* Lets it go on: open files, umask, chdir, memlock, groups, capabilities, uid, reach check, exec. */
+int process_release(struct process *p, struct error *err);
+/* Reads report_fd when it is readable: 0 at EOF (exec succeeded; report_fd closed), -EAGAIN, or the
+ * child's error. */
+int process_report(struct process *p, struct error *err);
+void process_done(struct process *p); /* closes; does not kill */
+
+/* Start time of pid, or -ESRCH. */
+int process_start_time(pid_t pid, uint64_t *ret);
+/* A pidfd for pid if its start time is still this one; else -ESRCH. */
+int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *err);
+int process_kill(int pidfd, int sig);
+
+/* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name,
+ * at most 400 bytes; NULL if there are none. Owned by the caller. */
+char *process_last_words(const char *log_path, uint64_t offset);

@@ -1,0 +1,47 @@
+/* Diagnostics: everything wrong with one definition (or settings file), each with its place.
+ * A list belongs to an arena; texts are copied into it. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/json.h"
+
+#include <stdint.h>
+
+/* A place in a file: both 1-based, 0 when there is none (a default, a host fact). */
+struct loc {
+        uint32_t line, column;
+};
+
+enum diag_severity { DIAG_ERROR, DIAG_WARNING };
+
+struct diag {
+        enum diag_severity severity;
+        struct loc loc;
+        const char *key;     /* "disk[0].path"; "" for the file as a whole */
+        const char *message; /* what is wrong and what is allowed */
+        const char *hint;    /* what to type next; NULL if there is nothing to add */
+};
+
+struct diags {
+        struct arena *arena; /* borrowed */
+        const char *file;    /* as the user wrote it; borrowed from the arena */
+        struct diag *items;
+        size_t n, size, errors;
+};
+
+void diags_init(struct diags *d, struct arena *arena, const char *file);
+void diag_error(struct diags *d, struct loc loc, const char *key, const char *hint, const char *fmt, ...)
+        _printf_(5, 6);
+void diag_warning(struct diags *d, struct loc loc, const char *key, const char *hint, const char *fmt, ...)
+        _printf_(5, 6);
+/* By line, column; without a place last. Stable. */
+void diags_sort(struct diags *d);
+
+/* CONTRACT: array of file, line, column, severity ("error"/"warning"), key, message, hint (null if none). */
+json_t *diags_to_json(const struct diags *d);
+/* Adds what an array of that form holds; silently bounded to 1000 items. */
+void diags_add_json(struct diags *d, const json_t *array);
+
+/* One line each: FILE:LINE:COL: error|warning: KEY: message (hint). With color (a terminal) the source
+ * line and a caret under it follow; source may be NULL. */
+void diags_print(const struct diags *d, FILE *out, const char *source, bool color);
