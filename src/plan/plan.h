@@ -1,0 +1,94 @@
+/* The walk from a definition's text to a command line: parse, complete, script, finish. Pure: it reads the
+ * host and changes nothing. It may run a user's Lua, so it is only called inside a worker (work/); its result
+ * crosses the pipe as JSON. */
+#pragma once
+
+#include "complete/complete.h"
+#include "qemu/argv.h"
+#include "script/script.h"
+#include "settings/settings.h"
+
+struct plan_request {
+        const char *text; /* of the definition */
+        size_t len;
+        const char *file;      /* how messages name it */
+        const char *directory; /* relative paths count from here */
+        unsigned def_flags;    /* DEF_SAVE */
+        const char *const *cdroms; /* absolute paths */
+        size_t n_cdroms;
+        bool display;
+        const struct settings *settings;
+        const struct complete_use *uses;
+        size_t n_uses;
+        uint64_t memory_used;
+        enum {
+                PLAN_CHECK, /* parse, complete, script: what is wrong? */
+                PLAN_SHOW,  /* parse and complete: the completed definition */
+                PLAN_ARGV,  /* everything */
+        } goal;
+        uid_t uid; /* the number the VM runs under; (uid_t) -1: as the daemon itself. Decides what is handed over as
+                    * a descriptor in the exact form */
+};
+
+/* A file that QEMU gets as /dev/fdset/N in the exact form. */
+struct plan_file {
+        char *path;
+        int fd;        /* number in QEMU */
+        bool write, block; /* block: O_EXCL */
+};
+
+struct plan {
+        struct arena *arena;
+        json_t *faults;      /* CONTRACT form of check */
+        bool ok;             /* no errors among them */
+        json_t *definition;  /* def_to_json(0); NULL when it did not parse */
+        json_t *origins;     /* def_to_json(DEF_JSON_ORIGIN); only for PLAN_SHOW */
+        char *name;
+        uint64_t memory;
+        int64_t vcpus;
+        bool auto_start;
+        struct argv plain; /* for people: by path, without -S and -no-shutdown */
+        struct argv exact; /* for vored: descriptors */
+        struct plan_file *files;
+        size_t n_files;
+        char **reach; /* other paths of the arguments that QEMU's user must reach */
+        size_t n_reach;
+        struct script_copy *copies;
+        size_t n_copies;
+        struct script_allow *allows; /* device nodes: from the arguments and from vore:allow */
+        size_t n_allows;
+        struct complete_use *disks; /* what this VM uses, for others' checks */
+        size_t n_disks;
+        char *spice_link; /* a symlink to make to the VM's own SPICE socket, or NULL */
+        bool console;     /* the arguments use the chardev `console` */
+        bool kvm;
+};
+
+/* Descriptor numbers in QEMU that vored hands over itself; plan_file numbers follow. */
+enum { PLAN_FD_QMP = 3, PLAN_FD_QMP_USER = 4, PLAN_FD_CONSOLE = 5, PLAN_FD_FILES = 6 };
+
+/* As a work_fn: arg is a struct plan_request; the result is plan_to_json's. report_fd goes to the script.
+ * Fails only for what is no fault of the definition (out of memory, a worker's trouble). A script's error is a fault
+ * with the script's file and line. */
+int plan_work(void *request, int report_fd, json_t **ret, struct error *err);
+int plan_from_json(const json_t *j, struct plan **ret, struct error *err);
+void plan_free(struct plan *p);
+
+/* As a work_fn: arg is a const struct settings *: array of {name, description}. */
+int plan_presets_work(void *settings, int report_fd, json_t **ret, struct error *err);
+
+/* Makes sure the capability cache has the binary (probing it if not): once per binary, before plan_work. As a
+ * work_fn: arg is a const struct settings *; result null. */
+int plan_probe_work(void *settings, int report_fd, json_t **ret, struct error *err);
+/* Is the cache good as it is? Cheap (a few stats). */
+bool plan_probe_needed(const struct settings *settings);
+
+/* Milliseconds for work_start(): the script's 5 s, and room for slow disks around it. */
+enum { PLAN_DEADLINE_MS = 8000, PLAN_PROBE_DEADLINE_MS = 60000 };
+
+/* The folders of one VM. Owned by the caller. */
+char *plan_instance_dir(const struct settings *s, const char *name); /* <state>/instance/NAME */
+char *plan_runtime_dir(const struct settings *s, const char *name);  /* <runtime>/vm/NAME */
+/* The default script and the library folder: the tree's own when run from a build folder, else the installed ones. */
+const char *plan_default_script(void);
+const char *plan_library_dir(void);
