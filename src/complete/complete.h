@@ -18,11 +18,21 @@ struct complete_request {
         const struct settings *settings;
         const struct complete_use *uses; /* disks of other running VMs */
         size_t n_uses;
-        uint64_t memory_used;    /* bytes that other running VMs were given, for the over-commitment warning */
-        bool display;            /* --display */
+        uint64_t memory_used; /* bytes that other running VMs were given, for the over-commitment warning */
+        bool display;         /* --display */
         const char *qemu_binary; /* resolved; NULL if none */
 };
 
 /* Completes def in place: arch, kvm, uuid, rtc, cpu topology and model, hyperv, memory checks, disks
  * (exist, type, mounted, in use), firmware, spice socket path, network. Always fills in as much as it can. */
 void complete(struct def *def, const struct complete_request *req, struct diags *diags);
+
+/* The firmware "default": [uefi.default] of vored.toml, else the first fitting descriptor of this host; for
+ * scripts' global.uefi.default. arch and chipset NULL: the host's and q35. -ENOENT: none. */
+int complete_default_firmware(const struct host *host, const struct settings *settings, const char *arch,
+                              const char *chipset, struct arena *arena, const char **ret_boot_code,
+                              const char **ret_template, struct error *err);
+
+/* The UUID of a VM: version 5 of RFC 9562 (SHA-1 over a namespace of vore's own, then "MACHINE-ID:NAME"), so
+ * that it stays the same on one host and differs between hosts. machine_id may be "". */
+void complete_uuid(const char *machine_id, const char *name, char ret[static 37]);

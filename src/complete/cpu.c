@@ -1,0 +1,49 @@
+#include "complete/fill.h"
+
+static bool is_x86(const char *arch) {
+        return str_eq(arch, "x86_64") || str_eq(arch, "i386");
+}
+
+static void fill_model(struct fill *f) {
+        struct def_cpu *c = &f->def->cpu;
+        bool kvm = f->def->machine.kvm == TRI_TRUE;
+
+        if (str_empty(c->model)) {
+                c->model = kvm ? "host" : "max";
+                DEF_MARK(c, model, ORIGIN_HOST, kvm ? "KVM" : "no KVM");
+        } else if (str_eq(c->model, "host") && !kvm)
+                FILL_ERROR(f, c, model, "model", "leave model out, or write model = \"max\"",
+                           "\"host\" needs KVM, which this machine does not get");
+}
+
+/* Hyper-V's interfaces are KVM's: QEMU 7.2 refuses them under TCG. */
+static void fill_hyperv(struct fill *f) {
+        struct def_cpu *c = &f->def->cpu;
+        bool possible = f->def->machine.kvm == TRI_TRUE && is_x86(f->def->machine.arch);
+        bool given = c->hyperv == TRI_TRUE || c->hyperv == TRI_FALSE;
+
+        f->asks_hyperv = c->hyperv == TRI_TRUE;
+        if (given && !(f->asks_hyperv && !possible))
+                return;
+        if (given)
+                FILL_WARNING(f, c, hyperv, "hyperv", NULL, "needs KVM on x86 and is left out");
+        c->hyperv = possible ? TRI_TRUE : TRI_FALSE;
+        DEF_MARK(c, hyperv, ORIGIN_HOST, possible ? "KVM" : "no KVM");
+}
+
+static void check_amount(struct fill *f) {
+        struct def_cpu *c = &f->def->cpu;
+        _cleanup_host_cpus_ struct host_cpus cpus = { 0 };
+
+        if (host_cpus(f->req->host, &cpus, NULL) < 0 || c->amount <= (int64_t) cpus.n)
+                return;
+        FILL_WARNING(f, c, amount, "amount", NULL,
+                     "%lld vCPUs are more than the %zu CPUs of this host: they will wait for each other",
+                     (long long) c->amount, cpus.n);
+}
+
+void fill_cpu(struct fill *f) {
+        fill_model(f);
+        fill_hyperv(f);
+        check_amount(f);
+}

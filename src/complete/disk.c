@@ -1,0 +1,222 @@
+#include "complete/fill.h"
+
+#include "host/disk.h"
+
+#include <errno.h>
+
+/* What a name says by its end (CONTRACT: anything else must be told). */
+static const struct {
+        const char *extension, *format;
+} extensions[] = {
+        { ".img", "raw" },   { ".raw", "raw" }, { ".iso", "raw" },   { ".qcow2", "qcow2" },
+        { ".vmdk", "vmdk" }, { ".vdi", "vdi" }, { ".vhdx", "vhdx" },
+};
+
+static const char *format_by_name(const char *path) {
+        size_t n = strlen(path);
+
+        if (str_starts(path, "/dev/"))
+                return "raw";
+        for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
+                size_t m = strlen(extensions[i].extension);
+
+                if (n > m && strcasecmp(path + n - m, extensions[i].extension) == 0)
+                        return extensions[i].format;
+        }
+        return NULL;
+}
+
+static const char *write_type(struct fill *f, const char *format) {
+        return arena_printf(f->arena, "write disk_type = \"%s\"", format);
+}
+
+/* disk_type when it is written is obeyed; only what must fail is refused. */
+static void fill_type(struct fill *f, struct def_disk *d, const struct host_disk *found) {
+        const char *named = format_by_name(d->path), *seen = found ? found->format : NULL;
+
+        if (DEF_GIVEN(d, disk_type) && !str_empty(d->disk_type)) {
+                if (seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
+                        FILL_ERROR(f, d, disk_type, "disk-type", write_type(f, "raw"),
+                                   "%s is no %s image: it has no such header", d->path, d->disk_type);
+                return;
+        }
+        if (!named) {
+                if (seen)
+                        FILL_ERROR(f, d, path, "disk-type", write_type(f, seen),
+                                   "the name of %s does not say its type; it looks like %s", d->path, seen);
+                else
+                        FILL_ERROR(f, d, path, "disk-type", "write disk_type = \"raw\", \"qcow2\", …",
+                                   "the name of %s does not say its type", d->path);
+                return;
+        }
+        d->disk_type = named;
+        DEF_MARK(d, disk_type, ORIGIN_DEFAULT, "the name");
+        if (seen && !str_eq(seen, named))
+                FILL_ERROR(f, d, path, "disk-type",
+                           arena_printf(f->arena, "write disk_type = \"%s\" if that is what it is", seen),
+                           "%s says %s by its name, but begins like %s", d->path, named, seen);
+}
+
+/* The name in the same folder that is nearest, if it is near at all. */
+static const char *nearest_name(struct fill *f, const char *path) {
+        const char *slash = strrchr(path, '/');
+        _cleanup_free_ char *folder = strndup(path, (size_t) (slash - path));
+        _cleanup_host_names_ struct host_names names = { 0 };
+        unsigned best = (unsigned) strlen(slash + 1) / 2 + 1;
+        const char *found = NULL;
+
+        if (!folder || host_names(f->req->host, *folder ? folder : "/", &names) < 0)
+                return NULL;
+        for (size_t i = 0; i < names.n; i++) {
+                unsigned distance = str_distance(names.items[i], slash + 1);
+
+                if (distance < best) {
+                        best = distance;
+                        found = arena_strdup(f->arena, names.items[i]);
+                }
+        }
+        return found ? arena_printf(f->arena, "%s/%s", folder, found) : NULL;
+}
+
+static const char *disks_of_host(struct fill *f) {
+        static const char *const no_disks[] = { "loop", "ram", "zram", "dm-", "md" };
+        _cleanup_host_names_ struct host_names names = { 0 };
+        _cleanup_strbuf_ struct strbuf list = STRBUF_INIT;
+
+        if (host_names(f->req->host, "/sys/block", &names) < 0)
+                return NULL;
+        for (size_t i = 0; i < names.n && list.len < 200; i++) {
+                bool disk = true;
+
+                for (size_t k = 0; k < ARRAY_SIZE(no_disks); k++)
+                        disk = disk && !str_starts(names.items[i], no_disks[k]);
+                if (disk)
+                        strbuf_addf(&list, "%s/dev/%s", list.len ? ", " : "", names.items[i]);
+        }
+        return list.len ? arena_printf(f->arena, "disks of this host: %s", list.data) : NULL;
+}
+
+static void report_absent(struct fill *f, const struct def_disk *d, int r) {
+        const char *hint = NULL;
+
+        if (r == -ENOENT || r == -ENOTDIR) {
+                const char *near = nearest_name(f, d->path);
+
+                if (near)
+                        hint = arena_printf(f->arena, "did you mean %s?", near);
+                else if (str_starts(d->path, "/dev/"))
+                        hint = disks_of_host(f);
+                else
+                        hint = arena_printf(f->arena, "vore disk create %s SIZE makes an empty one", d->path);
+                FILL_ERROR(f, d, path, "path", hint, "%s does not exist", d->path);
+                return;
+        }
+        FILL_ERROR(f, d, path, "path", NULL, "%s cannot be used: %s", d->path, strerror(-r));
+}
+
+static bool check_kind(struct fill *f, const struct def_disk *d, const struct host_disk *found) {
+        static const struct {
+                char type;
+                const char *name;
+        } kinds[] = {
+                { 'd', "a folder" }, { 'c', "a character device" }, { 's', "a socket" }, { 'p', "a pipe" }
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (found->node.type == kinds[i].type) {
+                        FILL_ERROR(f, d, path, "path", NULL, "%s is %s, not a disk image or a block device",
+                                   d->path, kinds[i].name);
+                        return false;
+                }
+        return true;
+}
+
+static void check_access(struct fill *f, const struct def_disk *d, const struct host_disk *found) {
+        const struct settings *s = f->req->settings;
+        const char *hint =
+                s && !s->system ? "vore runs as this user here: the system's daemon may be able to" : NULL;
+
+        if (!found->node.readable)
+                FILL_ERROR(f, d, path, "path", hint, "%s may not be read by this user", d->path);
+        else if (!d->read_only && !found->node.writable)
+                FILL_ERROR(f, d, path, "path", hint ? hint : "write read-only = true if that is enough",
+                           "%s may not be written by this user", d->path);
+}
+
+static void check_host_use(struct fill *f, const struct def_disk *d, const struct host_disk *found) {
+        const char *use = host_disk_use(f->req->host, found, d->read_only, f->arena);
+
+        if (use)
+                FILL_ERROR(f, d, path, "path",
+                           "a disk that this host uses would be destroyed by a second user",
+                           "%s is in use by this host: %s", d->path, use);
+}
+
+static void check_other_vms(struct fill *f, const struct def_disk *d, const struct host_disk *found) {
+        for (size_t i = 0; i < f->req->n_uses; i++) {
+                const struct complete_use *u = &f->req->uses[i];
+                _cleanup_host_disk_ struct host_disk other = { 0 };
+
+                if ((d->read_only && u->read_only) || str_eq(u->vm, f->def->machine.name))
+                        continue;
+                if (!str_eq(u->path, d->path) &&
+                    (host_disk(f->req->host, u->path, &other) < 0 || !host_disk_same(&other, found)))
+                        continue;
+                FILL_ERROR(f, d, path, "path",
+                           arena_printf(f->arena, "vore stop %s first, or write read-only = true in both",
+                                        u->vm),
+                           "%s is in use by the machine %s", d->path, u->vm);
+                return;
+        }
+}
+
+static void check_twice(struct fill *f, size_t index, const struct host_disk *found) {
+        const struct def_disk *d = &f->def->disk[index], *other;
+
+        for (size_t i = 0; i < index; i++) {
+                other = &f->def->disk[i];
+                if (!other->path || *other->path != '/' || (d->read_only && other->read_only))
+                        continue;
+                if (!found[i].path || !host_disk_same(&found[i], &found[index]))
+                        continue;
+                FILL_ERROR(f, d, path, "path", NULL, "%s is the same disk as %s of disk[%zu]", d->path,
+                           other->path, i);
+                return;
+        }
+}
+
+static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
+        struct def_disk *d = &f->def->disk[index];
+
+        if (str_empty(d->path))
+                return; /* told already: the key is required */
+        if (*d->path != '/')
+                d->path = arena_printf(f->arena, "%s/%s", f->def->directory, d->path);
+        if (str_eq(d->preset, "iso") && !DEF_GIVEN(d, read_only) && !d->read_only) {
+                d->read_only = true;
+                DEF_MARK(d, read_only, ORIGIN_DEFAULT, "preset iso");
+        }
+        int r = host_disk(f->req->host, d->path, &found[index]);
+        if (r < 0) {
+                report_absent(f, d, r);
+                if (format_by_name(d->path) || DEF_GIVEN(d, disk_type))
+                        fill_type(f, d, NULL);
+                return;
+        }
+        if (!check_kind(f, d, &found[index]))
+                return;
+        fill_type(f, d, &found[index]);
+        check_access(f, d, &found[index]);
+        check_host_use(f, d, &found[index]);
+        check_other_vms(f, d, &found[index]);
+        check_twice(f, index, found);
+}
+
+void fill_disks(struct fill *f) {
+        _cleanup_free_ struct host_disk *found = xcalloc(f->def->n_disk + 1, sizeof(*found));
+
+        for (size_t i = 0; i < f->def->n_disk; i++)
+                fill_disk(f, i, found);
+        for (size_t i = 0; i < f->def->n_disk; i++)
+                host_disk_done(&found[i]);
+}
