@@ -16,13 +16,13 @@ struct process_file {
 
 /* A descriptor of ours that the child gets at exactly this number. */
 struct process_fd {
-        int target_fd;
-        int fd; /* borrowed */
+        int target_fd; /* >= 3 */
+        int fd;        /* borrowed */
 };
 
 struct process_spec {
         char *const *argv; /* argv[0]: path of the binary */
-        const char *log_path;         /* stdout and stderr, O_APPEND|O_CREAT 0640 */
+        const char *log_path;         /* stdout and stderr, O_APPEND|O_CREAT 0640; not through a link */
         const struct process_file *files;
         size_t n_files;
         const struct process_fd *fds;
@@ -31,12 +31,15 @@ struct process_spec {
         uid_t uid;
         gid_t gid;
         const char *const *reach; /* paths of the arguments that uid must reach, NULL-terminated, or NULL: an
-                                   * unreachable one is an error naming the component that blocks */
+                                   * unreachable one is an error naming the component that blocks. What does
+                                   * not exist for the daemon either is not looked at. Reachable: every folder on
+                                   * the way may be entered; a socket may be written, a folder entered, anything
+                                   * else read */
         mode_t umask;
         const char *chdir;    /* NULL: "/" */
-        uint64_t memlock;     /* bytes; 0: leave; UINT64_MAX: infinity */
+        uint64_t memlock;     /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
         bool memlock_required;
-        char *const *environ; /* NULL: a minimal one */
+        char *const *environ; /* NULL: a minimal one: PATH, LANG, HOME */
 };
 
 /* A child that waits before it opens anything. */
@@ -50,12 +53,14 @@ struct process {
 #define PROCESS_INIT ((struct process) { .pid = -1, .pidfd = -1, .hold_fd = -1, .report_fd = -1 })
 
 /* Forks the child, which closes every descriptor but those it needs, resets signals, setsid, and waits.
- * spec need not outlive the call. */
+ * spec need not outlive the call. The caller waits for the child's end (waitid with the pidfd); after a failure
+ * here there is none. */
 int process_spawn(const struct process_spec *spec, struct process *ret, struct error *err);
-/* Lets it go on: open files, umask, chdir, memlock, groups, capabilities, uid, reach check, exec. */
+/* Lets it go on: open files, umask, chdir, memlock, groups, capabilities, uid, reach check, exec. hold_fd is
+ * closed in any case. -EPIPE: it has ended already. */
 int process_release(struct process *p, struct error *err);
-/* Reads report_fd when it is readable: 0 at EOF (exec succeeded; report_fd closed), -EAGAIN, or the
- * child's error. */
+/* Reads report_fd when it is readable: 0 at EOF (exec succeeded, or the child was killed before: its pidfd
+ * tells; report_fd closed), -EAGAIN with no text, or the child's error, after which it exits with status 1. */
 int process_report(struct process *p, struct error *err);
 void process_done(struct process *p); /* closes; does not kill */
 
@@ -63,8 +68,10 @@ void process_done(struct process *p); /* closes; does not kill */
 int process_start_time(pid_t pid, uint64_t *ret);
 /* A pidfd for pid if its start time is still this one; else -ESRCH. */
 int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *err);
+/* -ESRCH when it has ended. */
 int process_kill(int pidfd, int sig);
 
 /* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name,
- * at most 400 bytes; NULL if there are none. Owned by the caller. */
+ * joined by "; ", at most 400 bytes; warnings only if there is nothing else; NULL if there are none. Owned by
+ * the caller. */
 char *process_last_words(const char *log_path, uint64_t offset);

@@ -1,0 +1,267 @@
+#include "qemu/process-child.h"
+
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* What the child has of its own: descriptors that were moved above every target, and paths to look at. */
+struct child {
+        const struct process_spec *spec;
+        struct process_pipes pipes;
+        int base;    /* one above the highest target */
+        int *moved;  /* owned: of spec->fds */
+        char **real; /* owned: of spec->reach, NULL for what does not exist */
+};
+
+static _noreturn_ void fail(const struct child *c, const struct error *err) {
+        char line[PIPE_BUF];
+        int n = snprintf(line, sizeof(line), "%d %s\n", -err->code, error_text(err));
+
+        /* One write of at most PIPE_BUF bytes goes in whole; when nobody reads, nobody wants to know. */
+        (void) !write(c->pipes.report_fd, line, MIN((size_t) n, sizeof(line) - 1));
+        _exit(EXIT_FAILURE);
+}
+
+static void reset_signals(void) {
+        sigset_t none;
+
+        for (int sig = 1; sig < NSIG; sig++) /* SIGKILL, SIGSTOP and libc's own refuse */
+                (void) signal(sig, SIG_DFL);
+        sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int compare_fds(const void *a, const void *b) {
+        return *(const int *) a - *(const int *) b;
+}
+
+/* Moves a descriptor out of the way of the targets. */
+static int move_up(const struct child *c, int fd, int *ret, struct error *err) {
+        int up = fcntl(fd, F_DUPFD_CLOEXEC, c->base);
+
+        if (up < 0)
+                return error_errno(err, errno, "cannot copy descriptor %d", fd);
+        *ret = up;
+        return 0;
+}
+
+static int close_rest(const struct child *c, struct error *err) {
+        size_t n = c->spec->n_fds + 2;
+        _cleanup_free_ int *keep = xcalloc(n, sizeof(*keep));
+        unsigned from = 0;
+
+        memcpy(keep, c->moved, c->spec->n_fds * sizeof(*keep));
+        keep[n - 2] = c->pipes.hold_fd;
+        keep[n - 1] = c->pipes.report_fd;
+        qsort(keep, n, sizeof(*keep), compare_fds);
+        for (size_t i = 0; i < n; i++) {
+                if ((unsigned) keep[i] > from && close_range(from, (unsigned) keep[i] - 1, 0) < 0)
+                        return error_errno(err, errno, "cannot close descriptors");
+                from = (unsigned) keep[i] + 1;
+        }
+        if (close_range(from, UINT_MAX, 0) < 0)
+                return error_errno(err, errno, "cannot close descriptors");
+        /* Until the log is there; 0 stays this. */
+        if (open("/dev/null", O_RDWR) != 0 || dup2(0, 1) < 0 || dup2(0, 2) < 0)
+                return error_errno(err, errno, "cannot open /dev/null");
+        return 0;
+}
+
+static int keep_descriptors(struct child *c, struct error *err) {
+        const struct process_spec *spec = c->spec;
+        int r = move_up(c, c->pipes.report_fd, &c->pipes.report_fd, err);
+
+        if (r >= 0)
+                r = move_up(c, c->pipes.hold_fd, &c->pipes.hold_fd, err);
+        for (size_t i = 0; i < spec->n_fds && r >= 0; i++)
+                r = move_up(c, spec->fds[i].fd, &c->moved[i], err);
+        return r < 0 ? r : close_rest(c, err);
+}
+
+static void wait_for_release(const struct child *c) {
+        char byte;
+        ssize_t n;
+
+        do
+                n = read(c->pipes.hold_fd, &byte, 1);
+        while (n < 0 && errno == EINTR);
+        if (n != 1)
+                _exit(EXIT_SUCCESS);
+        close(c->pipes.hold_fd);
+}
+
+static int open_log(const struct process_spec *spec, struct error *err) {
+        umask(0);
+        int fd = open(spec->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
+
+        if (fd < 0)
+                return error_errno(err, errno, "cannot open the log %s", spec->log_path);
+        if (dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+                return error_errno(err, errno, "cannot use the log %s", spec->log_path);
+        close(fd);
+        return 0;
+}
+
+/* Opened with O_NONBLOCK, so that a FIFO or a tape in the place of a disk does not hold us up. */
+static int open_file(const struct process_file *file, struct error *err) {
+        int r, fd = open(file->path, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+        if (fd < 0 && errno == EBUSY && (file->flags & O_EXCL))
+                return error_set(err, -EBUSY, "%s is in use by the host", file->path);
+        if (fd < 0)
+                return error_errno(err, errno, "cannot open the disk %s", file->path);
+        if (!(file->flags & O_NONBLOCK)) {
+                int flags = fcntl(fd, F_GETFL);
+
+                if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+                        return error_errno(err, errno, "cannot use the disk %s", file->path);
+        }
+        if (fd == file->target_fd)
+                r = fcntl(fd, F_SETFD, 0);
+        else if ((r = dup2(fd, file->target_fd)) >= 0)
+                close(fd);
+        if (r < 0)
+                return error_errno(err, errno, "cannot hand over the disk %s", file->path);
+        return 0;
+}
+
+static int place_descriptors(const struct child *c, struct error *err) {
+        const struct process_spec *spec = c->spec;
+
+        for (size_t i = 0; i < spec->n_fds; i++) {
+                if (dup2(c->moved[i], spec->fds[i].target_fd) < 0)
+                        return error_errno(err, errno, "cannot hand over descriptor %d", spec->fds[i].target_fd);
+                close(c->moved[i]);
+        }
+        for (size_t i = 0; i < spec->n_files; i++) {
+                int r = open_file(&spec->files[i], err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int set_memlock(const struct process_spec *spec, struct error *err) {
+        rlim_t want = spec->memlock == UINT64_MAX ? RLIM_INFINITY : (rlim_t) spec->memlock;
+        struct rlimit limit;
+
+        if (spec->memlock == 0 || getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+                return 0;
+        if (limit.rlim_cur >= want && limit.rlim_max >= want)
+                return 0;
+        if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit) { want, MAX(want, limit.rlim_max) }) == 0)
+                return 0;
+        int r = -errno;
+        limit.rlim_cur = MIN(want, limit.rlim_max);
+        (void) setrlimit(RLIMIT_MEMLOCK, &limit);
+        if (!spec->memlock_required || limit.rlim_cur >= want)
+                return 0;
+        return error_set(err, r, "the limit of locked memory is %llu KiB and cannot be raised to %llu KiB: %s",
+                         (unsigned long long) limit.rlim_max / 1024, (unsigned long long) want / 1024,
+                         strerror(-r));
+}
+
+static int enter_folder(const struct process_spec *spec, struct error *err) {
+        const char *folder = spec->chdir ? spec->chdir : "/";
+
+        umask(spec->umask);
+        if (chdir(folder) < 0)
+                return error_errno(err, errno, "cannot enter the folder %s", folder);
+        return 0;
+}
+
+/* What does not exist with all rights is QEMU's to make, or to complain about. */
+static void resolve_reach(struct child *c) {
+        size_t n = 0;
+
+        while (c->spec->reach && c->spec->reach[n])
+                n++;
+        c->real = xcalloc(n + 1, sizeof(*c->real));
+        for (size_t i = 0; i < n; i++)
+                c->real[i] = realpath(c->spec->reach[i], NULL);
+}
+
+static int check_reach(const struct child *c, struct error *err) {
+        for (size_t i = 0; c->spec->reach && c->spec->reach[i]; i++) {
+                int r = c->real[i] ? process_reach(c->spec->reach[i], c->real[i], err) : 0;
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int become(struct child *c, struct error *err) {
+        const struct process_spec *spec = c->spec;
+
+        resolve_reach(c);
+        if (spec->drop) {
+                int r = process_drop_groups(spec->gid, err);
+                if (r >= 0)
+                        r = process_drop_uid(spec->uid, err);
+                if (r < 0)
+                        return r;
+        }
+        /* The change of uid made us undumpable: nobody can ptrace us here, exec makes QEMU dumpable again for
+         * its own uid. */
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return error_errno(err, errno, "cannot give up new privileges");
+        return check_reach(c, err);
+}
+
+static int execute(const struct process_spec *spec, struct error *err) {
+        static char *const minimal[] = { (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                         (char *) "LANG=C.UTF-8", (char *) "HOME=/", NULL };
+
+        execvpe(spec->argv[0], spec->argv, spec->environ ? spec->environ : minimal);
+        return error_errno(err, errno, "cannot run %s", spec->argv[0]);
+}
+
+static int run(struct child *c, struct error *err) {
+        int r = keep_descriptors(c, err);
+
+        if (r < 0)
+                return r;
+        if (setsid() < 0)
+                return error_errno(err, errno, "cannot make a session");
+        wait_for_release(c);
+        r = open_log(c->spec, err);
+        if (r >= 0)
+                r = place_descriptors(c, err);
+        if (r >= 0)
+                r = enter_folder(c->spec, err);
+        if (r >= 0)
+                r = set_memlock(c->spec, err);
+        if (r >= 0)
+                r = become(c, err);
+        return r < 0 ? r : execute(c->spec, err);
+}
+
+static int highest_target(const struct process_spec *spec) {
+        int highest = 2;
+
+        for (size_t i = 0; i < spec->n_fds; i++)
+                highest = MAX(highest, spec->fds[i].target_fd);
+        for (size_t i = 0; i < spec->n_files; i++)
+                highest = MAX(highest, spec->files[i].target_fd);
+        return highest;
+}
+
+_noreturn_ void process_child(const struct process_spec *spec, struct process_pipes pipes) {
+        struct child c = { .spec = spec, .pipes = pipes, .base = highest_target(spec) + 1 };
+        struct error err = ERROR_INIT;
+
+        reset_signals();
+        c.moved = xcalloc(spec->n_fds + 1, sizeof(*c.moved));
+        (void) run(&c, &err);
+        fail(&c, &err);
+}
