@@ -30,11 +30,13 @@ struct plan_request {
                     * a descriptor in the exact form */
 };
 
-/* A file that QEMU gets as /dev/fdset/N in the exact form. */
+/* A file that vored opens for QEMU: an image that QEMU knows as /dev/fdset/SET, or (set 0) the instance
+ * folder, which QEMU knows as /proc/self/fd/FD. */
 struct plan_file {
         char *path;
-        int fd;        /* number in QEMU */
-        bool write, block; /* block: O_EXCL */
+        int fd;    /* number in QEMU */
+        int set;   /* number of the fdset; 0: none */
+        int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY */
 };
 
 struct plan {

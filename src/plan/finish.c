@@ -1,0 +1,119 @@
+#include "plan/finish.h"
+
+#include "base/str.h"
+#include "plan/handover.h"
+
+#include <errno.h>
+
+const char *finish_binary(struct arena *arena, const struct host *host, const struct settings *settings) {
+        _cleanup_free_ char *arch = NULL, *binary = NULL;
+
+        if (host_arch(host, &arch) < 0 || host_qemu(host, settings->qemu.binary, arch, &binary, NULL) < 0)
+                return NULL;
+        return arena_strdup(arena, binary);
+}
+
+void finish_instance(const struct def *def, const char *instance_dir, json_t *instance, json_t *global) {
+        _cleanup_free_ char *socket = xasprintf("%s/spice.sock", instance_dir);
+        json_t *spice = json_object_get(instance, "spice"), *uefi = json_object_get(global, "uefi");
+
+        if (spice && def->spice.enabled)
+                json_put_str(spice, "socket_path", socket);
+        if (!uefi) {
+                uefi = json_object();
+                json_put(global, "uefi", uefi);
+        }
+        if (def->uefi.boot_code && !json_object_get(uefi, "default"))
+                json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", def->uefi.boot_code, "template",
+                                                    def->uefi.template_));
+}
+
+/* -- what vored adds ---------------------------------------------------------------------------- */
+
+static void add_chardev(struct argv *a, const char *id, const char *escaped_path, int fd) {
+        argv_add(a, "-chardev");
+        if (escaped_path)
+                argv_addf(a, "socket,id=%s,path=%s-%s.sock,server=on,wait=off", id, escaped_path, id);
+        else
+                argv_addf(a, "socket,id=%s,fd=%d,server=on,wait=off", id, fd);
+}
+
+static void add_two(struct argv *a, const char *option, const char *value) {
+        argv_add(a, option);
+        argv_add(a, value);
+}
+
+/* sockets: the path that the sockets of the plain form begin with; NULL: the exact form. */
+static void add_own(struct argv *a, const struct plan *p, const struct settings *s, const char *sockets) {
+        _cleanup_free_ char *escaped = sockets ? argv_escape(sockets) : NULL;
+
+        argv_add(a, "-name");
+        argv_addf(a, "guest=%s,debug-threads=on", p->name);
+        if (!sockets) {
+                argv_add(a, "-S");
+                argv_add(a, "-no-shutdown");
+        }
+        add_two(a, "-msg", "timestamp=on");
+        if (s->qemu.sandbox)
+                add_two(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        add_chardev(a, "qmp", escaped, PLAN_FD_QMP);
+        add_two(a, "-qmp", "chardev:qmp");
+        add_chardev(a, "qmp-user", escaped, PLAN_FD_QMP_USER);
+        add_two(a, "-qmp", "chardev:qmp-user");
+        add_chardev(a, "console", escaped, PLAN_FD_CONSOLE);
+}
+
+static void add_script(struct argv *a, const struct script_result *result) {
+        for (size_t i = 0; i < result->argv.n; i++)
+                argv_add(a, result->argv.items[i]);
+}
+
+static bool uses_console(const struct script_result *result) {
+        for (size_t i = 0; i < result->argv.n; i++)
+                if (strstr(result->argv.items[i], "chardev=console") ||
+                    strstr(result->argv.items[i], "chardev:console") ||
+                    strstr(result->argv.items[i], "\"chardev\":\"console\""))
+                        return true;
+        return false;
+}
+
+static void take_copies(struct plan *p, const struct script_result *result) {
+        p->n_copies = result->n_copies;
+        p->copies = arena_new0(p->arena, struct script_copy, p->n_copies + 1);
+        for (size_t i = 0; i < p->n_copies; i++)
+                p->copies[i] = (struct script_copy) { arena_strdup(p->arena, result->copies[i].target),
+                                                      arena_strdup(p->arena, result->copies[i].source) };
+        p->n_allows = result->n_allows;
+        p->allows = arena_new0(p->arena, struct script_allow, p->n_allows + 1);
+        for (size_t i = 0; i < p->n_allows; i++)
+                p->allows[i] = (struct script_allow) { arena_strdup(p->arena, result->allows[i].path),
+                                                       result->allows[i].write };
+}
+
+static void note_spice_link(struct plan *p, const struct def *def, const char *instance_dir) {
+        _cleanup_free_ char *own = xasprintf("%s/spice.sock", instance_dir);
+
+        if (def->spice.enabled && def->spice.socket_path && !str_eq(def->spice.socket_path, own))
+                p->spice_link = arena_strdup(p->arena, def->spice.socket_path);
+}
+
+int finish_argv(struct plan *p, const struct plan_request *req, const struct def *def,
+                const struct script_result *result, const char *binary, struct error *err) {
+        const struct settings *s = req->settings;
+        _cleanup_free_ char *instance_dir = plan_instance_dir(s, p->name);
+        _cleanup_free_ char *sockets = xasprintf("%s/hand/%s", s->vore.runtime_dir, p->name);
+        const char *program = binary ? binary : "qemu-system-x86_64";
+
+        argv_add(&p->plain, program);
+        add_own(&p->plain, p, s, sockets);
+        add_script(&p->plain, result);
+        argv_add(&p->exact, program);
+        add_own(&p->exact, p, s, NULL);
+        add_script(&p->exact, result);
+
+        p->console = uses_console(result);
+        take_copies(p, result);
+        note_spice_link(p, def, instance_dir);
+        handover_nodes(p, &p->exact);
+        return req->uid == (uid_t) -1 ? 0 : handover(p, &p->exact, instance_dir, err);
+}

@@ -1,0 +1,390 @@
+#include "plan/handover.h"
+
+#include "base/str.h"
+#include "plan/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum { CHAIN_MAX = 32, FILES_MAX = 256 };
+
+struct handover {
+        struct plan *p;
+        struct argv *args;
+        json_t *nodes; /* node name -> path of its file */
+        int next_fd, next_set;
+        bool drive; /* QEMU opens a -drive read-only first and again for writing: it needs both */
+};
+
+static int file_add(struct handover *h, const char *path, int set, int flags) {
+        struct plan *p = h->p;
+
+        if (p->n_files >= FILES_MAX)
+                return -E2BIG;
+        p->files = arena_grow(p->arena, p->files, p->n_files, p->n_files + 1, sizeof(*p->files));
+        p->files[p->n_files++] = (struct plan_file) {
+                .path = arena_strdup(p->arena, path), .fd = h->next_fd, .set = set, .flags = flags
+        };
+        return h->next_fd++;
+}
+
+/* Gives path a set of its own; the name that QEMU knows it by. */
+static int fdset_add(struct handover *h, const char *path, bool write, char **ret, struct error *err) {
+        struct stat st;
+        bool block = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+        int set = h->next_set++, excl = block ? O_EXCL : 0;
+
+        if (file_add(h, path, set, (write ? O_RDWR : O_RDONLY) | excl) < 0 ||
+            (write && h->drive && file_add(h, path, set, O_RDONLY) < 0))
+                return error_set(err, -E2BIG, "more than %d files in the arguments", FILES_MAX);
+        *ret = xasprintf("/dev/fdset/%d", set);
+        return 0;
+}
+
+static bool is_image_path(const char *path) {
+        return path && *path == '/' && !str_starts(path, "/dev/fdset/");
+}
+
+static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err);
+
+/* {"driver": format, "read-only": true, "file": {…}} for one backing file and all below it. */
+static int backing_build(struct handover *h, const char *path, const char *format, unsigned depth,
+                         json_t **ret, struct error *err) {
+        _cleanup_json_ json_t *node = json_object();
+        _cleanup_free_ char *fdset = NULL;
+        struct stat st;
+        int r = fdset_add(h, path, false, &fdset, err);
+
+        if (r < 0)
+                return r;
+        json_t *file = json_object();
+        bool block = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+        json_put_str(file, "driver", block ? "host_device" : "file");
+        json_put_str(file, "filename", fdset);
+        json_put_bool(file, "read-only", true);
+        json_put_str(node, "driver", format);
+        json_put_bool(node, "read-only", true);
+        json_put(node, "file", file);
+        if (str_eq(format, "qcow2")) {
+                r = chain_build(h, path, depth + 1, node, err);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE_PTR(node);
+        return 0;
+}
+
+/* Adds "backing" and "data-file" to node, the qcow2 format node over path, as its header says. */
+static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err) {
+        _cleanup_(image_links_done) struct image_links links = { 0 };
+
+        if (depth > CHAIN_MAX)
+                return error_set(err, -ELOOP, "%s has more than %d backing files", path, CHAIN_MAX);
+        int r = image_links_read(path, &links, err);
+        if (r < 0)
+                return r;
+        if (links.data_file && !json_object_get(node, "data-file")) {
+                _cleanup_free_ char *fdset = NULL;
+                bool write = !json_get_bool(node, "read-only", false);
+
+                r = fdset_add(h, links.data_file, write, &fdset, err);
+                if (r < 0)
+                        return r;
+                json_put(node, "data-file", json_pack("{s:s, s:s, s:b}", "driver", "file", "filename", fdset,
+                                                      "read-only", !write));
+        }
+        if (!links.backing || json_object_get(node, "backing"))
+                return 0;
+        if (!links.backing_format)
+                return error_set(err, -EINVAL,
+                                 "%s does not say which format its backing file %s has, and formats are not "
+                                 "guessed: write it with qemu-img rebase -u -F FORMAT -b %s %s",
+                                 path, links.backing, links.backing, path);
+        json_t *backing = NULL;
+        r = backing_build(h, links.backing, links.backing_format, depth, &backing, err);
+        if (r < 0)
+                return r;
+        json_put(node, "backing", backing);
+        return 0;
+}
+
+/* -- -blockdev as JSON ------------------------------------------------------------------------- */
+
+static const char *node_path(struct handover *h, const json_t *file) {
+        if (json_is_string(file))
+                return json_get_str(h->nodes, json_string_value(file), NULL);
+        return json_get_str(file, "filename", NULL);
+}
+
+static int blockdev_object(struct handover *h, json_t *node, struct error *err) {
+        const char *filename = json_get_str(node, "filename", NULL);
+        const char *name = json_get_str(node, "node-name", NULL);
+        _cleanup_free_ char *path = NULL, *image = NULL, *fdset = NULL;
+        const char *key;
+        json_t *child;
+        void *next;
+        int r = 0;
+
+        if (str_eq(json_get_str(node, "driver", NULL), "qcow2")) {
+                const char *of = node_path(h, json_object_get(node, "file"));
+                image = is_image_path(of) ? xstrdup(of) : NULL;
+        }
+        if (is_image_path(filename)) {
+                path = xstrdup(filename);
+                if (name)
+                        json_put_str(h->nodes, name, path);
+                r = fdset_add(h, path, !json_get_bool(node, "read-only", false), &fdset, err);
+                if (r < 0)
+                        return r;
+                json_put_str(node, "filename", fdset);
+        }
+        json_object_foreach_safe (node, next, key, child) {
+                if (!json_is_object(child))
+                        continue;
+                r = blockdev_object(h, child, err);
+                if (r < 0)
+                        return r;
+        }
+        return image ? chain_build(h, image, 0, node, err) : 0;
+}
+
+/* -- key=value: -drive, and -blockdev as a person writes it ------------------------------------ */
+
+static void flatten(json_t *flat, const char *prefix, const json_t *node) {
+        const char *key;
+        json_t *value;
+
+        json_object_foreach ((json_t *) node, key, value) {
+                _cleanup_free_ char *full = xasprintf("%s.%s", prefix, key);
+
+                if (json_is_object(value))
+                        flatten(flat, full, value);
+                else if (json_is_boolean(value))
+                        json_put_str(flat, full, json_is_true(value) ? "on" : "off");
+                else
+                        json_put_str(flat, full, json_string_value(value));
+        }
+}
+
+static bool flat_on(const json_t *flat, const char *key) {
+        const char *v = json_get_str(flat, key, "off");
+
+        return str_eq(v, "on") || str_eq(v, "true") || json_is_true(json_object_get(flat, key));
+}
+
+static int flat_chain(struct handover *h, json_t *flat, const char *image, struct error *err) {
+        _cleanup_json_ json_t *node = json_object();
+
+        if (json_object_get(flat, "backing") || json_object_get(flat, "backing.driver"))
+                return 0;
+        int r = chain_build(h, image, 0, node, err);
+        if (r < 0)
+                return r;
+        const char *key;
+        json_t *value;
+        json_object_foreach (node, key, value)
+                flatten(flat, key, value);
+        return 0;
+}
+
+static char *flat_text(const json_t *flat) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        const char *key;
+        json_t *value;
+
+        json_object_foreach ((json_t *) flat, key, value) {
+                _cleanup_free_ char *escaped =
+                        argv_escape(json_is_string(value) ? json_string_value(value) :
+                                                            json_is_false(value) ? "off" : "on");
+                strbuf_addf(&b, "%s%s=%s", b.len ? "," : "", key, escaped);
+        }
+        return strbuf_take(&b);
+}
+
+/* key holds a path in flat: hands it over. *ret_image (owned): the path, if the image may have a chain. */
+static int flat_file(struct handover *h, json_t *flat, const char *key, bool write, char **ret_image,
+                     struct error *err) {
+        const char *value = json_get_str(flat, key, NULL);
+        _cleanup_free_ char *path = is_image_path(value) ? xstrdup(value) : NULL, *fdset = NULL;
+
+        if (!path)
+                return 0;
+        int r = fdset_add(h, path, write, &fdset, err);
+        if (r < 0)
+                return r;
+        json_put_str(flat, key, fdset);
+        *ret_image = TAKE_PTR(path);
+        return 0;
+}
+
+static int keyval_rewrite(struct handover *h, const char *text, char **ret, struct error *err) {
+        static const char *const file_keys[] = { "file", "filename", "file.filename", "file.file.filename" };
+        _cleanup_json_ json_t *flat = NULL;
+        int r = argv_parse_keyval(text, NULL, &flat, err);
+
+        if (r < 0)
+                return r;
+        const char *format = json_get_str(flat, "format", json_get_str(flat, "driver", NULL));
+        bool qcow2 = str_eq(format, "qcow2");
+        bool write = !flat_on(flat, "readonly") && !flat_on(flat, "read-only") &&
+                     !str_eq(json_get_str(flat, "media", NULL), "cdrom");
+        const char *reference = h->drive ? NULL : node_path(h, json_object_get(flat, "file"));
+        _cleanup_free_ char *image = reference ? xstrdup(reference) : NULL;
+
+        for (size_t i = 0; i < ARRAY_SIZE(file_keys); i++) {
+                _cleanup_free_ char *found = NULL;
+
+                r = flat_file(h, flat, file_keys[i], write, &found, err);
+                if (r < 0)
+                        return r;
+                if (!found)
+                        continue;
+                const char *name = json_get_str(flat, "node-name", NULL);
+                if (name && !h->drive)
+                        json_put_str(h->nodes, name, found);
+                free(image);
+                image = TAKE_PTR(found);
+        }
+        if (image && qcow2) {
+                r = flat_chain(h, flat, image, err);
+                if (r < 0)
+                        return r;
+        }
+        *ret = flat_text(flat);
+        return 0;
+}
+
+static int block_rewrite(struct handover *h, char **arg, struct error *err) {
+        _cleanup_json_ json_t *node = NULL;
+        char *text = NULL;
+        int r;
+
+        if (**arg == '{') {
+                r = json_parse(*arg, strlen(*arg), &node, err);
+                if (r >= 0)
+                        r = blockdev_object(h, node, err);
+                if (r >= 0)
+                        text = json_text(node);
+        } else
+                r = keyval_rewrite(h, *arg, &text, err);
+        if (r < 0)
+                return error_prefix(err, "the argument %s", *arg);
+        free(*arg);
+        *arg = text;
+        return 0;
+}
+
+/* -- the rest ----------------------------------------------------------------------------------- */
+
+static bool takes_no_path(const char *option) {
+        return str_eq(option, "-append") || str_eq(option, "-name") || str_eq(option, "-add-fd");
+}
+
+static bool is_block_option(const char *option) {
+        return str_eq(option, "-drive") || str_eq(option, "-blockdev");
+}
+
+typedef void (*path_fn)(struct plan *p, const char *path);
+
+static void json_paths(struct plan *p, const json_t *value, path_fn fn) {
+        const char *key;
+        json_t *child;
+        size_t i;
+
+        if (json_is_string(value) && json_string_value(value)[0] == '/')
+                fn(p, json_string_value(value));
+        json_object_foreach ((json_t *) value, key, child)
+                json_paths(p, child, fn);
+        json_array_foreach (value, i, child)
+                json_paths(p, child, fn);
+}
+
+static void arg_paths(struct plan *p, const char *arg, path_fn fn) {
+        _cleanup_json_ json_t *value = NULL;
+
+        if (*arg == '/')
+                fn(p, arg);
+        else if (*arg == '{' && json_parse(arg, strlen(arg), &value, NULL) >= 0)
+                json_paths(p, value, fn);
+        else if (*arg != '-' && *arg != '{' && strchr(arg, '=') &&
+                 argv_parse_keyval(arg, NULL, &value, NULL) >= 0)
+                json_paths(p, value, fn);
+}
+
+/* items[0] is the binary. */
+static void all_paths(struct plan *p, const struct argv *args, path_fn fn) {
+        for (size_t i = 1; i < args->n; i++)
+                if (!takes_no_path(args->items[i - 1]))
+                        arg_paths(p, args->items[i], fn);
+}
+
+static void note_reach(struct plan *p, const char *path) {
+        struct stat st;
+
+        if (str_starts(path, "/proc/self/fd/") || str_starts(path, "/dev/fdset/") || stat(path, &st) < 0)
+                return;
+        if (str_starts(path, "/dev/") && S_ISCHR(st.st_mode))
+                return;
+        p->reach = arena_grow(p->arena, p->reach, p->n_reach, p->n_reach + 1, sizeof(*p->reach));
+        p->reach[p->n_reach++] = arena_strdup(p->arena, path);
+}
+
+static void note_node(struct plan *p, const char *path) {
+        struct stat st;
+
+        if (!str_starts(path, "/dev/") || stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
+                return;
+        p->allows = arena_grow(p->arena, p->allows, p->n_allows, p->n_allows + 1, sizeof(*p->allows));
+        p->allows[p->n_allows++] = (struct script_allow) { arena_strdup(p->arena, path), true };
+}
+
+void handover_nodes(struct plan *p, const struct argv *args) {
+        all_paths(p, args, note_node);
+        if (p->kvm)
+                note_node(p, "/dev/kvm");
+}
+
+/* Paths in the instance folder become /proc/self/fd/N/…: QEMU then needs no way through the folders above. */
+static void instance_rewrite(struct handover *h, const char *instance_dir) {
+        _cleanup_free_ char *folder = xasprintf("%s/", instance_dir);
+        int fd = -1;
+
+        for (size_t i = 1; i < h->args->n; i++) {
+                char *arg = h->args->items[i], *at = strstr(arg, folder);
+
+                if (!at || (at > arg && !strchr("=\":", at[-1])) || takes_no_path(h->args->items[i - 1]))
+                        continue;
+                if (fd < 0)
+                        fd = file_add(h, instance_dir, 0, O_RDONLY | O_DIRECTORY);
+                if (fd < 0)
+                        return;
+                h->args->items[i] = xasprintf("%.*s/proc/self/fd/%d/%s", (int) (at - arg), arg, fd,
+                                              at + strlen(folder));
+                free(arg);
+        }
+}
+
+int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err) {
+        _cleanup_json_ json_t *nodes = json_object();
+        struct handover h = {
+                .p = p, .args = args, .nodes = nodes, .next_fd = PLAN_FD_FILES, .next_set = 1
+        };
+
+        for (size_t i = 1; i < args->n; i++) {
+                if (!is_block_option(args->items[i - 1]))
+                        continue;
+                h.drive = str_eq(args->items[i - 1], "-drive");
+                int r = block_rewrite(&h, &args->items[i], err);
+                if (r < 0)
+                        return r;
+        }
+        instance_rewrite(&h, instance_dir);
+        for (size_t i = 0; i < p->n_files; i++)
+                if (p->files[i].set) {
+                        argv_add(args, "-add-fd");
+                        argv_addf(args, "fd=%d,set=%d", p->files[i].fd, p->files[i].set);
+                }
+        all_paths(p, args, note_reach);
+        return 0;
+}

@@ -1,0 +1,12 @@
+/* Files of the arguments that QEMU cannot open under its own uid: images of -drive and -blockdev with
+ * their whole backing chain become /dev/fdset/N; paths in the instance folder go through that folder's
+ * descriptor; the rest is noted for the check whether QEMU's uid reaches it. */
+#pragma once
+
+#include "plan/plan.h"
+
+/* Rewrites args in place and fills p->files, p->reach and p->allows (device nodes). Adds "-add-fd"
+ * arguments. Only for a VM with a uid of its own. */
+int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err);
+/* The device nodes that the arguments name, to p->allows; for every VM. */
+void handover_nodes(struct plan *p, const struct argv *args);

@@ -1,0 +1,19 @@
+/* What a qcow2 image's header says of other files: its backing file, that one's format, and an external
+ * data file. Only the header is read; nothing is guessed (formats are never probed).
+ * Source: QEMU's docs/interop/qcow2.txt. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+struct image_links {
+        char *backing;        /* owned; absolute; NULL: none */
+        char *backing_format; /* owned; NULL: the header does not say */
+        char *data_file;      /* owned; absolute; NULL: none */
+};
+
+/* -EINVAL: not a qcow2 image, or a header that makes no sense; -EOPNOTSUPP: a link that is no path
+ * ("json:", "nbd://"). Paths in the header count from the image's folder. */
+int image_links_read(const char *path, struct image_links *ret, struct error *err);
+void image_links_done(struct image_links *l);

@@ -1,0 +1,232 @@
+#include "plan/plan.h"
+
+#include "base/str.h"
+#include "plan/finish.h"
+
+#include <errno.h>
+
+/* One walk: what its stages hand to each other. */
+struct walk {
+        const struct plan_request *req;
+        int report_fd;
+        struct plan *plan;
+        struct host *host;
+        const char *binary; /* NULL: none found */
+        struct def *def;
+        struct diags diags;
+        struct caps caps;
+        bool caps_known;
+};
+
+static void walk_done(struct walk *w) {
+        if (w->caps_known)
+                caps_done(&w->caps);
+        host_free(w->host);
+        plan_free(w->plan);
+}
+
+static void stage_parse(struct walk *w) {
+        const struct plan_request *req = w->req;
+
+        (void) def_parse(w->plan->arena, req->text, req->len, req->directory, req->def_flags, &w->def,
+                         &w->diags);
+        for (size_t i = 0; w->def && i < req->n_cdroms; i++)
+                def_add_cdrom(w->def, req->cdroms[i]);
+}
+
+static void stage_complete(struct walk *w) {
+        const struct plan_request *req = w->req;
+        struct complete_request c = {
+                .host = w->host,
+                .settings = req->settings,
+                .uses = req->uses,
+                .n_uses = req->n_uses,
+                .memory_used = req->memory_used,
+                .display = req->display,
+                .qemu_binary = w->binary,
+        };
+
+        complete(w->def, &c, &w->diags);
+}
+
+static int caps_open(struct walk *w, struct error *err) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (host_captured(w->host)) {
+                r = host_captured_caps(w->host, &text, NULL);
+                if (r >= 0)
+                        r = caps_parse(text, &w->caps, err);
+        } else
+                r = w->binary ? caps_load(w->req->settings->cache_dir, w->binary, &w->caps, NULL) : -ENOENT;
+        w->caps_known = r >= 0;
+        return 0;
+}
+
+static int stage_script(struct walk *w, struct script_result *ret, struct error *err) {
+        const struct settings *s = w->req->settings;
+        _cleanup_free_ char *instance_dir = plan_instance_dir(s, w->plan->name);
+        _cleanup_json_ json_t *instance = def_to_json(w->def, DEF_JSON_LUA);
+        _cleanup_json_ json_t *global = settings_to_json(s);
+
+        finish_instance(w->def, instance_dir, instance, global);
+        struct script_request req = {
+                .path = s->qemu.script ? s->qemu.script : plan_default_script(),
+                .library_dir = plan_library_dir(),
+                .instance = instance,
+                .global = global,
+                .caps = w->caps_known ? &w->caps : NULL,
+                .instance_dir = instance_dir,
+                .deadline_ms = 5000,
+                .memory_max = 256 << 20,
+        };
+        return script_run(&req, w->report_fd, ret, err);
+}
+
+static void stage_argv(struct walk *w) {
+        _cleanup_(script_result_done) struct script_result result = { 0 };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        int r = stage_script(w, &result, &err);
+
+        for (size_t i = 0; r >= 0 && i < result.n_warnings; i++)
+                diag_warning(&w->diags, (struct loc) { 0 }, "script", NULL, "%s", result.warnings[i]);
+        if (r >= 0)
+                r = finish_argv(w->plan, w->req, w->def, &result, w->binary, &err);
+        if (r < 0)
+                diag_error(&w->diags, (struct loc) { 0 }, "script", NULL, "%s", error_text(&err));
+}
+
+static void note_disks(struct walk *w) {
+        struct plan *p = w->plan;
+
+        p->n_disks = w->def->n_disk;
+        p->disks = arena_new0(p->arena, struct complete_use, p->n_disks ? p->n_disks : 1);
+        for (size_t i = 0; i < p->n_disks; i++)
+                p->disks[i] = (struct complete_use) {
+                        .vm = p->name, .path = w->def->disk[i].path, .read_only = w->def->disk[i].read_only
+                };
+}
+
+static void note_definition(struct walk *w) {
+        struct plan *p = w->plan;
+        const struct def *def = w->def;
+
+        p->name = arena_strdup(p->arena, def->machine.name);
+        p->memory = def->machine.memory;
+        p->vcpus = def->cpu.amount;
+        p->auto_start = def->machine.auto_start;
+        p->kvm = def->machine.kvm == TRI_TRUE;
+        p->definition = def_to_json(def, 0);
+        if (w->req->goal == PLAN_SHOW)
+                p->origins = def_to_json(def, DEF_JSON_ORIGIN);
+        note_disks(w);
+}
+
+/* The walk itself: from a file's text to a command line. */
+static int walk(struct walk *w, struct error *err) {
+        const struct plan_request *req = w->req;
+        int r;
+
+        r = host_open(NULL, &w->host, err);
+        if (r < 0)
+                return r;
+        w->binary = finish_binary(w->plan->arena, w->host, req->settings);
+        stage_parse(w);
+        if (w->def && w->def->machine.name) {
+                stage_complete(w);
+                note_definition(w);
+        }
+        if (w->def && w->diags.errors == 0 && req->goal != PLAN_SHOW) {
+                r = caps_open(w, err);
+                if (r < 0)
+                        return r;
+                stage_argv(w);
+        }
+        diags_sort(&w->diags);
+        w->plan->faults = diags_to_json(&w->diags);
+        w->plan->ok = w->diags.errors == 0;
+        return 0;
+}
+
+int plan_work(void *request, int report_fd, json_t **ret, struct error *err) {
+        _cleanup_(walk_done) struct walk w = { .req = request, .report_fd = report_fd };
+
+        w.plan = xcalloc(1, sizeof(*w.plan));
+        w.plan->arena = arena_new();
+        diags_init(&w.diags, w.plan->arena, w.req->file);
+        int r = walk(&w, err);
+        if (r < 0)
+                return r;
+        *ret = finish_to_json(w.plan);
+        return 0;
+}
+
+void plan_free(struct plan *p) {
+        if (!p)
+                return;
+        json_decref(p->faults);
+        json_decref(p->definition);
+        json_decref(p->origins);
+        argv_done(&p->plain);
+        argv_done(&p->exact);
+        arena_free(p->arena);
+        free(p);
+}
+
+/* -- the other questions to scripts and binaries ------------------------------------------------ */
+
+int plan_presets_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct settings *s = data;
+        _cleanup_json_ json_t *global = settings_to_json(s), *instance = json_object();
+        struct script_request req = {
+                .path = s->qemu.script ? s->qemu.script : plan_default_script(),
+                .library_dir = plan_library_dir(),
+                .instance = instance,
+                .global = global,
+                .instance_dir = s->vore.state_dir,
+                .deadline_ms = 5000,
+                .memory_max = 256 << 20,
+        };
+
+        return script_presets(&req, report_fd, ret, err);
+}
+
+/* The binary of this host, or NULL; also for a captured host, where nothing is to be probed. */
+static char *probe_binary(const struct settings *s) {
+        _cleanup_arena_ struct arena *arena = arena_new();
+        struct host *host = NULL;
+        const char *binary = NULL;
+
+        if (host_open(NULL, &host, NULL) < 0)
+                return NULL;
+        if (!host_captured(host))
+                binary = finish_binary(arena, host, s);
+        char *copy = binary ? xstrdup(binary) : NULL;
+        host_free(host);
+        return copy;
+}
+
+bool plan_probe_needed(const struct settings *settings) {
+        _cleanup_free_ char *binary = probe_binary(settings);
+        struct caps caps;
+
+        if (!binary)
+                return false;
+        if (caps_load(settings->cache_dir, binary, &caps, NULL) < 0)
+                return true;
+        caps_done(&caps);
+        return false;
+}
+
+int plan_probe_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct settings *settings = data;
+        _cleanup_free_ char *binary = probe_binary(settings), *text = NULL;
+
+        *ret = json_null();
+        if (!binary)
+                return 0;
+        int r = caps_probe(binary, PLAN_PROBE_DEADLINE_MS - 5000, &text, err);
+        if (r < 0)
+                return r;
+        return caps_store(settings->cache_dir, binary, text, err);
+}
