@@ -12,15 +12,6 @@
 
 #include <stdbool.h>
 
-/* bool that may also be "auto" or not given at all. */
-enum tristate { TRI_UNSET = -1, TRI_FALSE = 0, TRI_TRUE = 1, TRI_AUTO = 2 };
-
-/* A list of strings or of integers. */
-struct strings {
-        const char **items;
-        size_t n;
-};
-
 struct def_machine {
         struct section head;
         const char *name;
@@ -62,7 +53,7 @@ struct def_vfio {
         bool reserve, graphics, multifunction, group, force;
         int64_t vendor, device; /* -1: not given */
         int64_t index;
-        const char *address;
+        const char *address; /* "0000:0b:00.3" */
         int x_vga; /* enum tristate */
         const char *rebind, *reset_method, *rom;
         int rom_bar; /* enum tristate */
@@ -80,7 +71,7 @@ struct def_pulse {
         struct section head;
         bool enabled, required;
         const char *socket_path, *user;
-        int64_t user_uid; /* completed; no key of the file */
+        int64_t user_uid; /* completed, -1 before; no key of the file */
         int64_t latency;  /* microseconds; 0: QEMU's own */
 };
 
@@ -132,7 +123,7 @@ struct def_hugepages {
 
 struct def_usb {
         struct section head;
-        int64_t vendor, product, index;
+        int64_t vendor, product, index; /* vendor, product: -1: not given */
         const char *port, *serial;
         bool required;
 };
@@ -150,6 +141,7 @@ struct def_input {
 
 struct def {
         struct arena *arena;   /* borrowed */
+        const char *file;      /* as messages name it */
         const char *directory; /* relative paths count from here; absolute */
         struct def_machine machine;
         struct def_cpu cpu;
@@ -199,6 +191,9 @@ bool def_name_valid(const char *name);
 /* Appends a disk as --cdrom gives it: preset iso, raw unless the name says otherwise, read-only,
  * cdrom = true. path is absolute. */
 struct def_disk *def_add_cdrom(struct def *def, const char *path);
+/* Appends a network card with the table's defaults, its path "network[N]", no place in the file: for the
+ * card that a definition without [[network]] gets. complete/ fills in type and model. */
+struct def_network *def_add_network(struct def *def);
 
 /* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
  * "". DEF_JSON_LUA: memory in MiB (CONTRACT); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
@@ -206,6 +201,9 @@ struct def_disk *def_add_cdrom(struct def *def, const char *path);
  * the top level for Lua (instance.name); for show they stand under "machine" as well. */
 enum def_json_flags { DEF_JSON_LUA = 1 << 0, DEF_JSON_ORIGIN = 1 << 1 };
 json_t *def_to_json(const struct def *def, unsigned flags);
+
+/* THE table of keys. */
+extern const struct schema def_schema;
 
 /* Origins, by field: DEF_MARK(&def->machine, memory, ORIGIN_HOST, "proc/meminfo"). */
 #define DEF_MARK(s, field, kind, where) \

@@ -1,0 +1,172 @@
+#include "def/internal.h"
+
+#include "base/size.h"
+#include "base/str.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+/* sun_path of unix(7), less its NUL. */
+enum { SOCKET_PATH_MAX = 107 };
+
+static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+static bool is_word(const char *s) {
+        return s[strspn(s, word)] == '\0';
+}
+
+static bool is_uuid(const char *s) {
+        for (size_t i = 0; i < 36; i++)
+                if (i == 8 || i == 13 || i == 18 || i == 23 ? s[i] != '-' : !isxdigit((unsigned char) s[i]))
+                        return false;
+        return s[36] == '\0';
+}
+
+static void rule_machine(struct def *def, struct diags *diags) {
+        struct def_machine *m = &def->machine;
+
+        if (m->name && !def_name_valid(m->name))
+                DEF_ERROR(diags, m, name, "name", NULL,
+                          "\"%.80s\" is no name for a VM: 1 to 64 letters, digits, \".\", \"_\" and \"-\", beginning "
+                          "with a letter or digit",
+                          m->name);
+        if (m->memory % (1 << 20))
+                DEF_ERROR(diags, m, memory, "memory", NULL, "must be whole MiB, not %" PRIu64 " bytes", m->memory);
+        if (m->arch && !is_word(m->arch))
+                DEF_ERROR(diags, m, arch, "arch", NULL, "\"%.64s\" is no architecture such as \"x86_64\"", m->arch);
+        if (m->chipset && !is_word(m->chipset))
+                DEF_ERROR(diags, m, chipset, "chipset", NULL, "\"%.64s\" is no machine type such as \"q35\"",
+                          m->chipset);
+        if (m->uuid && !is_uuid(m->uuid))
+                DEF_ERROR(diags, m, uuid, "uuid", NULL,
+                          "\"%.64s\" is no UUID such as \"123e4567-e89b-12d3-a456-426614174000\"", m->uuid);
+}
+
+static int64_t or_one(int64_t n) {
+        return n ? n : 1;
+}
+
+/* Missing factors from the amount, and the other way round; CONTRACT's rule. */
+static void topology_fill(struct def_cpu *c) {
+        if (c->amount) {
+                int64_t given = or_one(c->threads) * or_one(c->cores) * or_one(c->dies) * or_one(c->sockets);
+
+                if (!c->threads)
+                        c->threads = c->amount % given == 0 && c->amount / given % 2 == 0 ? 2 : 1;
+                c->dies = or_one(c->dies);
+                c->sockets = or_one(c->sockets);
+                if (!c->cores)
+                        c->cores = or_one(c->amount / (c->threads * c->dies * c->sockets));
+                return;
+        }
+        c->cores = c->cores ? c->cores : 2;
+        c->threads = c->threads ? c->threads : 2;
+        c->dies = or_one(c->dies);
+        c->sockets = or_one(c->sockets);
+        c->amount = c->sockets * c->dies * c->cores * c->threads;
+}
+
+static void rule_topology(struct def *def, struct diags *diags) {
+        enum { AMOUNT_MAX = 1024 };
+        struct def_cpu *c = &def->cpu;
+
+        topology_fill(c);
+
+        int64_t product = c->sockets * c->dies * c->cores * c->threads;
+        const char *sum = arena_printf(diags->arena,
+                                       "sockets %" PRId64 " x dies %" PRId64 " x cores %" PRId64 " x threads %" PRId64
+                                       " = %" PRId64,
+                                       c->sockets, c->dies, c->cores, c->threads, product);
+
+        if (c->amount != product)
+                DEF_ERROR(diags, c, amount, "amount", "leave out the amount or one of the factors",
+                          "is %" PRId64 ", but %s", c->amount, sum);
+        else if (product > AMOUNT_MAX)
+                DEF_ERROR(diags, c, amount, "amount", NULL, "at most %d are possible, but %s", AMOUNT_MAX, sum);
+}
+
+static void rule_cpu(struct def *def, struct diags *diags) {
+        struct def_cpu *c = &def->cpu;
+
+        if (c->model && !is_word(c->model))
+                DEF_ERROR(diags, c, model, "model", "properties belong to flags", "\"%.64s\" is no CPU model", c->model);
+        for (size_t i = 0; i < c->flags.n; i++) {
+                const char *f = c->flags.items[i];
+
+                if (!*f || strchr(f, ',') || strspn(f, "+-") > 1)
+                        DEF_ERROR(diags, c, flags, arena_printf(diags->arena, "flags[%zu]", i), NULL,
+                                  "\"%.64s\" is not one property: \"+name\", \"-name\" or \"name=value\"", f);
+        }
+        /* QEMU cuts a longer one. */
+        if (c->vendor_id && (strlen(c->vendor_id) > 12 || strchr(c->vendor_id, ',')))
+                DEF_ERROR(diags, c, vendor_id, "vendor-id", NULL,
+                          "\"%.64s\" must have at most 12 characters and no comma", c->vendor_id);
+}
+
+static uint64_t looking_glass_need(const struct def_looking_glass *lg) {
+        uint64_t w = (uint64_t) lg->width, h = (uint64_t) lg->height, bytes = lg->bit_depth == 8 ? 4 : 8;
+        uint64_t released = w * h * bytes * 2 + (UINT64_C(10) << 20);
+        uint64_t coming = (4 * w + 255) / 256 * 256 * h * 3 + (UINT64_C(4) << 20);
+
+        return size_pow2_ceil(MAX(released, coming));
+}
+
+/* The larger of what the released and the coming Looking Glass need; both want a power of two. */
+static void rule_looking_glass(struct def *def, struct diags *diags) {
+        struct def_looking_glass *lg = &def->looking_glass;
+        uint64_t need = looking_glass_need(lg);
+        char have_text[32], need_text[32];
+
+        if (!lg->enabled)
+                return;
+        if (!lg->buffer_size) {
+                lg->buffer_size = need;
+                if (!DEF_GIVEN(lg, buffer_size))
+                        DEF_MARK(lg, buffer_size, ORIGIN_DEFAULT, "width, height and bit-depth");
+                return;
+        }
+        lg->buffer_size = size_pow2_ceil(lg->buffer_size);
+        if (lg->buffer_size < need)
+                diag_warning(diags, DEF_LOC(lg, buffer_size), "looking-glass.buffer-size", NULL,
+                             "%s is too small for %" PRId64 "x%" PRId64 ", which needs %s",
+                             size_print(lg->buffer_size, have_text), lg->width, lg->height,
+                             size_print(need, need_text));
+}
+
+static void rule_sockets(struct def *def, struct diags *diags) {
+        const char *spice = def->spice.socket_path, *pulse = def->pulse.socket_path;
+
+        if (spice && strlen(spice) > SOCKET_PATH_MAX)
+                DEF_ERROR(diags, &def->spice, socket_path, "socket-path", NULL,
+                          "has %zu bytes; a socket's path can have at most %d", strlen(spice), SOCKET_PATH_MAX);
+        if (pulse && strlen(pulse) > SOCKET_PATH_MAX)
+                DEF_ERROR(diags, &def->pulse, socket_path, "socket-path", NULL,
+                          "has %zu bytes; a socket's path can have at most %d", strlen(pulse), SOCKET_PATH_MAX);
+}
+
+static bool is_user(const char *s) {
+        long long id;
+
+        return *s != '#' ? *s && !strchr(s, '/') : str_to_int(s + 1, 0, UINT32_MAX - 1, &id) == 0;
+}
+
+static void rule_users(struct def *def, struct diags *diags) {
+        static const char message[] = "\"%.64s\" is neither a user's name nor # and a number";
+
+        if (def->pulse.user && !is_user(def->pulse.user))
+                DEF_ERROR(diags, &def->pulse, user, "user", NULL, message, def->pulse.user);
+        if (def->jack.user && !is_user(def->jack.user))
+                DEF_ERROR(diags, &def->jack, user, "user", NULL, message, def->jack.user);
+        if (def->pipewire.user && !is_user(def->pipewire.user))
+                DEF_ERROR(diags, &def->pipewire, user, "user", NULL, message, def->pipewire.user);
+}
+
+void def_rules(struct def *def, struct diags *diags) {
+        rule_machine(def, diags);
+        rule_topology(def, diags);
+        rule_cpu(def, diags);
+        rule_looking_glass(def, diags);
+        rule_sockets(def, diags);
+        rule_users(def, diags);
+        def_rules_devices(def, diags);
+}
