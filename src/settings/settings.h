@@ -53,8 +53,8 @@ struct settings_options { /* what the command line of vored said; NULL: nothing 
 };
 
 /* Reads the settings for this user (system mode: euid 0). A missing vored.toml means defaults; a missing
- * one that was named, or a missing script that was named, is an error. Faults of the file go to diags
- * (and -EINVAL); anything else to err. */
+ * one that was named, or a missing script that was named, is an error. Faults of the file go to diags, whose
+ * file becomes vored.toml's path, and -EINVAL; anything else to err. */
 int settings_load(struct arena *arena, const struct settings_options *options, struct settings **ret,
                   struct diags *diags, struct error *err);
 
@@ -62,6 +62,10 @@ int settings_load(struct arena *arena, const struct settings_options *options, s
 const char *settings_session_socket(struct arena *arena);
 const char *settings_system_socket(void);
 
+/* The table of vored.toml's keys. */
+extern const struct schema settings_schema;
+
+/* NULL: there is no [uefi.NAME] of that name. */
 const struct settings_uefi *settings_uefi_find(const struct settings *s, const char *name);
 /* What scripts see as `global`. */
 json_t *settings_to_json(const struct settings *s);
