@@ -1,0 +1,77 @@
+/* list, disk presets: tables. */
+#include "base/size.h"
+#include "base/str.h"
+#include "vore/daemon.h"
+#include "vore/output.h"
+#include "vore/pick.h"
+
+#include <inttypes.h>
+
+static void add_number(struct table *t, const json_t *machine, const char *key) {
+        const json_t *value = json_object_get(machine, key);
+        char text[32] = "";
+
+        if (json_is_integer(value))
+                snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        table_add(t, text, COLOR_NONE);
+}
+
+static void add_machine(struct table *t, const json_t *machine) {
+        const char *state = json_get_str(machine, "state", "");
+        int64_t memory = json_get_int(machine, "memory", -1);
+        char size[32];
+
+        table_add(t, json_get_str(machine, "name", ""), COLOR_NONE);
+        table_add(t, state, state_color(state));
+        add_number(t, machine, "pid");
+        table_add(t, memory < 0 ? NULL : size_print((uint64_t) memory, size), COLOR_NONE);
+        add_number(t, machine, "vcpus");
+        table_add(t, json_get_bool(machine, "auto_start", false) ? "yes" : "no", COLOR_NONE);
+        table_add(t, json_get_bool(machine, "saved", false) ? "yes" : "no", COLOR_NONE);
+        table_add(t, json_get_str(machine, "reason", NULL), COLOR_NONE);
+}
+
+int verb_list(struct cli *c) {
+        static const char *const titles[] = { "NAME",  "STATE",      "PID",   "MEMORY",
+                                              "VCPUS", "AUTO-START", "SAVED", "REASON", NULL };
+        _cleanup_json_ json_t *reply = NULL;
+        const json_t *machine;
+        struct table t;
+        size_t i;
+        int r = daemon_call(c, "List", NULL, &reply);
+
+        if (r != EXIT_DONE)
+                return r;
+        if (args_has(c->args, OPTION_JSON))
+                return cli_print_json(c, json_incref(json_object_get(reply, "machines")));
+        table_init(&t, titles, 1 << 2 | 1 << 3 | 1 << 4);
+        json_array_foreach(json_object_get(reply, "machines"), i, machine)
+                add_machine(&t, machine);
+        table_print(&t, stdout, c->terminal, c->color);
+        if (t.n == 0 && c->terminal)
+                cli_note(c, "there are no VMs; load one with: vore load FILE");
+        table_done(&t);
+        return EXIT_DONE;
+}
+
+int verb_disk_presets(struct cli *c) {
+        static const char *const titles[] = { "NAME", "DESCRIPTION", NULL };
+        _cleanup_json_ json_t *reply = NULL;
+        const json_t *preset;
+        struct table t;
+        size_t i;
+        int r = daemon_call(c, "DiskPresets", NULL, &reply);
+
+        if (r != EXIT_DONE)
+                return r;
+        if (args_has(c->args, OPTION_JSON))
+                return cli_print_json(c, json_incref(json_object_get(reply, "presets")));
+        table_init(&t, titles, 0);
+        json_array_foreach(json_object_get(reply, "presets"), i, preset) {
+                table_add(&t, json_get_str(preset, "name", ""), COLOR_NONE);
+                table_add(&t, json_get_str(preset, "description", ""), COLOR_NONE);
+        }
+        table_print(&t, stdout, c->terminal, c->color);
+        table_done(&t);
+        return EXIT_DONE;
+}

@@ -1,0 +1,45 @@
+#include "vore/progress.h"
+
+#include "base/str.h"
+#include "vore/output.h"
+
+static void step_begins(struct progress *p, const char *step) {
+        if (!p->cli->err_terminal)
+                return;
+        progress_done(p);
+        fprintf(stderr, "%s: %s ...", p->name, step);
+        p->open = xstrdup(step);
+}
+
+static void step_ends(struct progress *p, const char *step, double seconds) {
+        char span[32];
+
+        output_span(seconds, span);
+        if (p->open && str_eq(p->open, step)) {
+                fprintf(stderr, " %s\n", span);
+                free(TAKE_PTR(p->open));
+                return;
+        }
+        progress_done(p);
+        fprintf(stderr, "%s: %s ... %s\n", p->name, step, span);
+}
+
+int progress_reply(const json_t *params, void *data) {
+        struct progress *p = data;
+        const json_t *step = json_object_get(params, "step"), *seconds = json_object_get(step, "seconds");
+        _cleanup_free_ char *name = output_escaped(json_get_str(step, "name", NULL));
+
+        if (!name || args_has(p->cli->args, OPTION_QUIET) || args_has(p->cli->args, OPTION_JSON))
+                return 0;
+        if (json_is_number(seconds))
+                step_ends(p, name, json_number_value(seconds));
+        else
+                step_begins(p, name);
+        return 0;
+}
+
+void progress_done(struct progress *p) {
+        if (p->open)
+                fputs("\n", stderr);
+        free(TAKE_PTR(p->open));
+}

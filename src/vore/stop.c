@@ -1,0 +1,142 @@
+/* stop: the power button, for one VM or for all that run. */
+#include "base/str.h"
+#include "vore/daemon.h"
+#include "vore/errors.h"
+#include "vore/fanout.h"
+#include "vore/output.h"
+#include "vore/pick.h"
+#include "vore/progress.h"
+
+static int stop_params(const struct cli *c, const char *name, json_t **ret) {
+        const char *text = c->args->value[OPTION_TIMEOUT];
+        json_t *params = daemon_params(name);
+
+        if (args_has(c->args, OPTION_FORCE))
+                json_put_bool(params, "force", true);
+        if (text) {
+                char *end;
+                double timeout = strtod(text, &end);
+
+                if (end == text || *end || !(timeout >= 0) || timeout > 1e6) {
+                        json_decref(params);
+                        cli_fail("stop: --timeout %s: a number of seconds is wanted, such as 60", text);
+                        return EXIT_USAGE;
+                }
+                json_put(params, "timeout", json_real(timeout));
+        }
+        *ret = params;
+        return EXIT_DONE;
+}
+
+static void print_stopped(const struct cli *c, const char *name, const json_t *reply) {
+        const char *note = json_get_str(reply, "note", NULL);
+        const json_t *seconds = json_object_get(reply, "seconds");
+        char span[32];
+
+        if (note)
+                cli_note(c, "%s", note);
+        printf("%s is %s", name, json_get_str(reply, "state", "stopped"));
+        if (json_is_number(seconds))
+                printf(" (%s)", output_span(json_number_value(seconds), span));
+        puts("");
+        fflush(stdout);
+}
+
+static json_t *stopped_json(const char *name, const json_t *reply) {
+        static const char *const keys[] = { "state", "seconds", "steps" };
+        json_t *out = daemon_params(name);
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                json_put(out, keys[i], json_incref(json_object_get(reply, keys[i])));
+        return out;
+}
+
+static int stop_one(struct cli *c) {
+        _cleanup_free_ char *name = NULL;
+        _cleanup_json_ json_t *reply = NULL, *params = NULL;
+        _cleanup_progress_ struct progress progress = { .cli = c };
+        int r = stop_params(c, "", &params);
+
+        if (r == EXIT_DONE)
+                r = daemon_name(c, 0, &name);
+        if (r != EXIT_DONE)
+                return r;
+        progress.name = name;
+        json_put_str(params, "name", name);
+        r = daemon_call_more(c, "Stop", TAKE_PTR(params), progress_reply, &progress, &reply);
+        progress_done(&progress);
+        if (r != EXIT_DONE)
+                return r;
+        if (args_has(c->args, OPTION_JSON))
+                return cli_print_json(c, stopped_json(name, reply));
+        print_stopped(c, name, reply);
+        return EXIT_DONE;
+}
+
+struct stop_all {
+        struct cli *cli;
+        json_t *list; /* with --json: what to print in the end */
+        int code;
+};
+
+static void one_ended(const struct fanout_call *call, void *data) {
+        struct stop_all *all = data;
+        json_t *out;
+
+        if (call->trouble)
+                all->code = cli_fail("stop: %s: %s", call->name, call->trouble);
+        else if (call->error && (all->code = EXIT_FAILED))
+                errors_print(all->cli, "Stop", call->error, call->reply);
+        else if (!all->list)
+                print_stopped(all->cli, call->name, call->reply);
+        if (!all->list)
+                return;
+        out = stopped_json(call->name, call->reply);
+        if (call->trouble || call->error)
+                json_put_str(out, "error", call->error ? call->error : call->trouble);
+        json_push(all->list, out);
+}
+
+static int stop_all(struct cli *c) {
+        _cleanup_json_ json_t *reply = NULL, *params = NULL;
+        struct stop_all all = { .cli = c };
+        struct fanout_call *calls;
+        const json_t *machines, *machine;
+        size_t n = 0, i;
+        int r = stop_params(c, "", &params);
+
+        if (r == EXIT_DONE)
+                r = daemon_call(c, "List", NULL, &reply);
+        if (r != EXIT_DONE)
+                return r;
+        machines = json_object_get(reply, "machines");
+        calls = xcalloc(json_array_size(machines) + 1, sizeof(*calls));
+        json_array_foreach(machines, i, machine) {
+                if (!state_runs(json_get_str(machine, "state", "")))
+                        continue;
+                calls[n].name = json_get_str(machine, "name", "");
+                calls[n].params = json_copy(params);
+                json_put_str(calls[n++].params, "name", json_get_str(machine, "name", ""));
+        }
+        if (args_has(c->args, OPTION_JSON))
+                all.list = json_array();
+        else if (n == 0)
+                cli_note(c, "no VM is running");
+        fanout_run(c->socket, "Stop", calls, n, one_ended, &all);
+        if (all.list)
+                cli_print_json(c, all.list);
+        for (i = 0; i < n; i++)
+                fanout_call_done(&calls[i]);
+        free(calls);
+        return all.code;
+}
+
+int verb_stop(struct cli *c) {
+        if (!args_has(c->args, OPTION_ALL))
+                return stop_one(c);
+        if (c->args->arg[0]) {
+                cli_fail("stop: either NAME or --all, not both");
+                return EXIT_USAGE;
+        }
+        return stop_all(c);
+}

@@ -1,0 +1,141 @@
+#include "vore/verbs.h"
+
+#include "base/str.h"
+
+const struct option_row options[OPTION_COUNT] = {
+        [OPTION_CONN] = { "conn", 'c', "SOCKET", true, false,
+                          "the daemon's socket; beats VORE_SOCKET, the session's and the system's" },
+        [OPTION_JSON] = { "json", 0, NULL, true, false, "print one JSON document" },
+        [OPTION_QUIET] = { "quiet", 'q', NULL, true, false, "print no steps and no notes" },
+        [OPTION_HELP] = { "help", 'h', NULL, true, false, "say how it is used" },
+        [OPTION_VERSION] = { "version", 'V', NULL, true, false, "print vore's version" },
+        [OPTION_SAVE] = { "save", 's', NULL, false, false, "keep the definition over the daemon's end" },
+        [OPTION_CDROM] = { "cdrom", 0, "ISO", false, false,
+                           "add a read-only disk that boots before all others; may be repeated, never saved" },
+        [OPTION_DISPLAY] = { "display", 0, NULL, false, false,
+                             "keep a display adapter although graphics are passed through" },
+        [OPTION_CONFIG] = { "config", 0, "FILE", false, false, "read this vored.toml" },
+        [OPTION_ALL] = { "all", 0, NULL, false, false, "all that run, at the same time" },
+        [OPTION_TIMEOUT] = { "timeout", 0, "SECONDS", false, false, "wait this long for the guest (60)" },
+        [OPTION_FORCE] = { "force", 0, NULL, false, false, "end it when the time is over" },
+        [OPTION_ORIGIN] = { "origin", 0, NULL, false, false, "say where each value came from" },
+        [OPTION_SOURCE] = { "source", 0, NULL, false, false, "print the text as it was handed over" },
+        [OPTION_PURGE] = { "purge", 0, NULL, false, false,
+                           "delete the instance folder too: UEFI variables, TPM state" },
+        [OPTION_TYPE] = { "type", 0, "TYPE", false, false,
+                          "raw, qcow2, vmdk, vdi or vhdx; else what the name says, else qcow2" },
+        [OPTION_FOLLOW] = { "follow", 'f', NULL, false, false, "go on with what comes" },
+        [OPTION_EXACT] = { "exact", 0, NULL, false, false, "what the daemon executes, with its descriptors" },
+        [OPTION_MAN] = { "man", 0, NULL, false, true, "print the man page's source" },
+};
+
+#define START_OPTIONS (OPT(OPTION_CDROM) | OPT(OPTION_DISPLAY))
+
+const struct verb verbs[] = {
+        { "load", NULL, "FILE", OPT(OPTION_SAVE) | OPT(OPTION_CDROM), NEED_NONE, verb_load,
+          "hand a definition to the daemon",
+          "FILE may be - for standard input. A VM of that name that does not run is replaced; one that runs is an "
+          "error. Disks of --cdrom stay until the VM is unloaded." },
+        { "boot", NULL, "FILE", OPT(OPTION_SAVE) | START_OPTIONS, NEED_NONE, verb_boot,
+          "load a definition and start it", "Disks of --cdrom are there for this one start." },
+        { "check", NULL, "FILE", OPT(OPTION_CONFIG), NEED_NONE, verb_check,
+          "say everything that is wrong with a definition on this host",
+          "Needs no daemon and changes nothing. When a daemon answers, it is asked too: it knows which disks other "
+          "VMs use." },
+        { "prepare", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "claim what a VM needs",
+          "What was claimed is kept until the VM is started and ends, or is stopped." },
+        { "start", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "start a VM",
+          "Each step goes to standard error as it happens. Starting a VM that runs is no error." },
+        { "stop", NULL, "[NAME]", OPT(OPTION_ALL) | OPT(OPTION_TIMEOUT) | OPT(OPTION_FORCE), NEED_HELD, verb_stop,
+          "press the power button and wait",
+          "A guest that does not power off in time runs on, and the exit status is 1; with --force it is ended. A "
+          "prepared VM gives back what it claimed." },
+        { "kill", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "end a VM at once",
+          "Like pulling the plug. Works at any time and cancels a start." },
+        { "pause", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "halt the virtual CPUs", NULL },
+        { "resume", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "let the virtual CPUs go on", NULL },
+        { "reset", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "press the reset button", NULL },
+        { "list", NULL, "", 0, NEED_NONE, verb_list, "list the VMs", NULL },
+        { "show", NULL, "[NAME]", OPT(OPTION_ORIGIN) | OPT(OPTION_SOURCE), NEED_ANY, verb_show,
+          "print a completed definition", NULL },
+        { "save", NULL, "[NAME]", 0, NEED_ANY, verb_save, "keep a definition over the daemon's end", NULL },
+        { "unload", NULL, "[NAME]", 0, NEED_ANY, verb_unload, "drop a definition from memory",
+          "Refused while the VM runs. A saved definition comes back with the next start of the daemon." },
+        { "forget", NULL, "NAME", OPT(OPTION_PURGE), NEED_EXACT, verb_forget, "delete a saved definition", NULL },
+        { "disk presets", "disk preset", "", 0, NEED_NONE, verb_disk_presets,
+          "list the disk presets that the Lua script registers", NULL },
+        { "disk create", NULL, "PATH SIZE", OPT(OPTION_TYPE), NEED_NONE, verb_disk_create, "make an empty disk",
+          "SIZE is a number with a unit, such as 40G. The disk belongs to the caller; nothing is ever "
+          "overwritten. Needs qemu-img, but no daemon." },
+        { "attach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "hot-plug a USB or PCI device", NULL },
+        { "detach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "take a device away from a VM", NULL },
+        { "reserve", NULL, "[ADDR]", 0, NEED_NONE, NULL, "claim the reserved devices now, or one", NULL },
+        { "release", NULL, "[ADDR]", 0, NEED_NONE, NULL, "give reserved devices back to the host", NULL },
+        { "cdrom", NULL, "[NAME] [ISO]", 0, NEED_RUNNING, NULL, "change the medium", NULL },
+        { "looking-glass", "lg", "[NAME]", 0, NEED_RUNNING, NULL, "start Looking Glass for a VM", NULL },
+        { "spice", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start a SPICE viewer for a VM", NULL },
+        { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start the Scream receiver for a VM", NULL },
+        { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "stop the Scream receiver of a VM", NULL },
+        { "devices", NULL, "", 0, NEED_NONE, NULL, "list the host's devices", NULL },
+        { "pins", NULL, "[NAME]", 0, NEED_ANY, NULL, "show who runs on which of the host's cores", NULL },
+        { "logs", NULL, "[NAME]", OPT(OPTION_FOLLOW), NEED_ANY, verb_logs, "print a VM's log", NULL },
+        { "events", NULL, "", 0, NEED_NONE, verb_events, "print what happens, until interrupted", NULL },
+        { "qmp", NULL, "[NAME] JSON", 0, NEED_RUNNING, verb_qmp, "send QEMU a QMP command",
+          "JSON is an object such as {\"execute\": \"query-status\"}, or just the name of a command." },
+        { "console", NULL, "[NAME]", 0, NEED_RUNNING, verb_console, "the serial console",
+          "The last 64 KiB first, then live both ways. Ctrl-] leaves. When standard input is no terminal, it is copied "
+          "to its end, and vore leaves after the history. Many may read, one writes." },
+        { "x qemucmd", NULL, "[NAME|FILE]", START_OPTIONS | OPT(OPTION_EXACT), NEED_ANY, verb_qemucmd,
+          "print the QEMU command that would run",
+          "Quoted for a shell, on one line; it runs by hand as it is. An argument with a / or ending in .toml is a "
+          "definition file." },
+        { "daemon version", "d version", "", 0, NEED_NONE, verb_version, "print the daemon's version", NULL },
+        { "completion", NULL, "SHELL", 0, NEED_NONE, verb_completion, "print a completion script",
+          "SHELL is bash, zsh or fish." },
+        { "help", NULL, "[VERB] [WORD]", OPT(OPTION_MAN), NEED_NONE, verb_help, "say how vore or a verb is used", NULL },
+};
+const size_t n_verbs = ARRAY_SIZE(verbs);
+
+const struct verb *verb_find(const char *name) {
+        for (size_t i = 0; i < n_verbs; i++)
+                if (str_eq(verbs[i].name, name) || str_eq(verbs[i].alias, name))
+                        return &verbs[i];
+        return NULL;
+}
+
+static void nearer(const char *text, const char *candidate, const char **best, unsigned *best_distance) {
+        unsigned distance;
+
+        if (!candidate)
+                return;
+        distance = str_distance(text, candidate);
+        /* A third of the letters may be wrong: more is another word. */
+        if (distance < *best_distance && distance <= MAX(strlen(candidate) / 3, (size_t) 1)) {
+                *best = candidate;
+                *best_distance = distance;
+        }
+}
+
+const char *verb_nearest(const char *text) {
+        const char *best = NULL;
+        unsigned distance = UINT32_MAX;
+
+        for (size_t i = 0; i < n_verbs; i++) {
+                nearer(text, verbs[i].name, &best, &distance);
+                nearer(text, verbs[i].alias, &best, &distance);
+        }
+        return best;
+}
+
+static bool begins_with_word(const char *name, const char *word) {
+        size_t n = strlen(word);
+
+        return name && strncmp(name, word, n) == 0 && name[n] == ' ';
+}
+
+bool verb_is_group(const char *word) {
+        for (size_t i = 0; i < n_verbs; i++)
+                if (begins_with_word(verbs[i].name, word) || begins_with_word(verbs[i].alias, word))
+                        return true;
+        return false;
+}
