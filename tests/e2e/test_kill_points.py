@@ -1,0 +1,60 @@
+"""vored ends by SIGKILL before and after each step; the next one has it right. VORE_TEST_KILL=TABLE:STEP:WHEN picks
+the moment in builds with -Dtest-hooks=true; vored --list-test-kills says which there are."""
+import subprocess
+
+import pytest
+
+from world import BUILD, alive, build_option
+
+HOOKS = build_option("test-hooks")
+
+
+def points():
+    if not HOOKS:
+        return []
+    listed = subprocess.run([BUILD / "vored", "--list-test-kills"], capture_output=True, text=True, check=True)
+    steps = listed.stdout.split()
+    return [s for s in steps if s.count(":") == 2] or [f"{s}:{w}" for s in steps for w in ("before", "after")]
+
+
+def test_there_are_points():
+    if not HOOKS:
+        pytest.skip("this build has no test hooks")
+    tables = {p.split(":")[0] for p in points()}
+    assert {"start", "stop"} <= tables and len(points()) >= 20
+
+
+@pytest.mark.parametrize("point", points())
+def test_killed_at(make_world, point):
+    table = point.split(":")[0]
+    world = make_world().start(VORE_TEST_KILL=point)
+    world.load("vm", "--save")
+    world.vore("start", "vm")
+    if world.process.poll() is None:
+        world.vore("stop", "vm", "--timeout", "20")
+    if world.process.poll() is None:
+        world.vore("kill", "vm")
+    assert world.process.wait(20) == -9, f"{point} was never passed"
+    before = world.qemus()
+    world.start()
+
+    entry = world.listed()
+    if entry["state"] == "starting":
+        entry = world.wait_state("running")
+    elif entry["state"] == "stopping":
+        entry = world.wait_state("stopped")
+    qemus = world.qemus()
+    if entry["state"] in ("running", "paused"):
+        assert qemus == [entry["pid"]] and before == qemus
+        world.vore("resume", "vm").ok()
+        world.console().wait("ready")
+        world.vore("stop", "vm").ok()
+    else:
+        assert entry["pid"] is None and not [p for p in qemus if alive(p)], (entry, qemus)
+        assert entry["state"] in ("loaded", "stopped", "failed"), entry
+    assert table != "start" or entry["state"] != "failed" or entry["reason"]
+
+    world.vore("start", "vm").ok()  # nothing is left in the way of the next life
+    world.console().wait("ready")
+    world.vore("stop", "vm").ok()
+    assert world.state_of() == "stopped" and world.qemus() == []

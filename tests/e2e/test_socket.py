@@ -1,0 +1,230 @@
+"""The socket: Varlink as it is specified, and clients that cost the others nothing."""
+import json
+import os
+import socket
+import time
+
+import pytest
+
+from world import VarlinkError, Varlink, until
+
+SERVICE = "org.varlink.service."
+
+
+def resident(world):
+    with open(f"/proc/{world.process.pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def answers(world, within=1.0):
+    start = time.monotonic()
+    with world.link() as link:
+        link.call("List")
+    assert time.monotonic() - start < within
+
+
+def test_introspection(world):
+    with world.link() as link:
+        info = link.call(SERVICE + "GetInfo")
+        assert {"vendor", "product", "version", "url", "interfaces"} <= set(info)
+        assert set(info["interfaces"]) == {"dev.vore.Manager", "org.varlink.service"}
+        text = link.call(SERVICE + "GetInterfaceDescription", interface="dev.vore.Manager")["description"]
+        assert text.lstrip().startswith("#") and "method Start(" in text
+
+
+@pytest.mark.parametrize("method, parameters, error", [
+    (SERVICE + "GetInterfaceDescription", {"interface": "no.such"}, SERVICE + "InterfaceNotFound"),
+    ("no.such.Thing", {}, SERVICE + "InterfaceNotFound"),
+    ("NoSuchMethod", {}, SERVICE + "MethodNotFound"),
+    ("Start", {}, SERVICE + "InvalidParameter"),
+    ("Start", {"name": 5}, SERVICE + "InvalidParameter"),
+    ("Start", {"name": "nobody"}, "NoSuchMachine"),
+    ("Load", {"toml": "[machine", "directory": "/"}, "InvalidDefinition"),
+])
+def test_errors(world, method, parameters, error):
+    with world.link() as link:
+        with pytest.raises(VarlinkError) as caught:
+            link.call(method, **parameters)
+        assert caught.value.name == error
+        assert "machines" in link.call("List")  # the connection lives on
+
+
+def test_calls_in_one_packet_are_answered_in_order(world):
+    with world.link() as link:
+        link.sock.sendall(b'{"method":"dev.vore.Manager.List"}\0{"method":"dev.vore.Manager.Version"}\0')
+        assert "machines" in link.reply()["parameters"]
+        assert "version" in link.reply()["parameters"]
+
+
+def test_a_call_byte_by_byte(world):
+    with world.link() as link:
+        for byte in b'{"method":"dev.vore.Manager.List"}\0':
+            link.sock.sendall(bytes([byte]))
+        assert link.reply()["parameters"] == {"machines": []}
+
+
+def test_oneway_gets_no_reply(world):
+    with world.link() as link:
+        link.send("List", oneway=True)
+        assert "version" in link.call("Version")
+
+
+@pytest.mark.parametrize("garbage", [
+    b"GET / HTTP/1.1\r\n\r\n\0", b"\0", b"\0\0\0\0", b"[]\0", b"{}\0", b'"x"\0', b'{"method":5}\0', b"\xff\xfe\xfd\0",
+    b'{"method":"dev.vore.Manager.List","parameters":[]}\0', b"[" * 100_000 + b"\0", b'{"a":' * 5000 + b"\0",
+    b"x" * (1 << 21),
+])
+def test_garbage(world, garbage):
+    with world.link(timeout=20) as link:
+        try:
+            link.sock.sendall(garbage)
+            message = link.receive()
+        except (BrokenPipeError, ConnectionResetError):
+            message = None
+        assert message is None or "error" in message
+    answers(world)
+
+
+def test_a_message_over_the_limit_is_not_kept(world):
+    before = resident(world)
+    with world.link() as link:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for _ in range(64):
+                link.sock.sendall(b" " * (1 << 20))
+    assert resident(world) - before < 4 << 20
+    answers(world)
+
+
+def test_half_a_message_is_cut_off(world):
+    with world.link(timeout=30) as link:
+        link.sock.sendall(b'{"method":"dev.vore')
+        start = time.monotonic()
+        answers(world)
+        assert link.closed()
+        assert 5 < time.monotonic() - start < 25
+
+
+def test_idle_clients(world):
+    links = []
+    try:
+        for _ in range(60):
+            links.append(Varlink(world.socket))
+        with world.link() as link:
+            link.call("List")
+    finally:
+        for link in links:
+            link.close()
+
+
+def test_many_idle_clients_then_room_again(world):
+    """Whatever the limit is, it does not stay used up."""
+    links = [Varlink(world.socket) for _ in range(200)]
+    for link in links:
+        link.close()
+    until("an answer", lambda: world.vore("list").rc == 0, 10)
+
+
+def test_a_client_that_never_reads(world):
+    world.load()
+    before = resident(world)
+    with socket.socket(socket.AF_UNIX) as greedy:
+        greedy.connect(str(world.socket))
+        greedy.settimeout(1)
+        call = json.dumps({"method": SERVICE + "GetInterfaceDescription",
+                           "parameters": {"interface": "dev.vore.Manager"}}).encode() + b"\0"
+        try:
+            for _ in range(20_000):
+                greedy.sendall(call)
+        except OSError:
+            pass
+        answers(world)
+        assert resident(world) - before < 16 << 20
+
+
+def test_a_subscriber_that_never_reads(world):
+    lazy = world.link()
+    lazy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.send("Subscribe", more=True)
+    text = world.define().read_text()
+    with world.link() as link:
+        link.call("Load", toml=text, directory=str(world.base))
+        before = resident(world)
+        for _ in range(300):
+            link.call("Load", toml=text, directory=str(world.base))
+    assert resident(world) - before < 4 << 20
+    answers(world)
+    lazy.close()
+
+
+def test_events_begin_with_a_snapshot_and_are_numbered(world):
+    world.load()
+    with world.link() as link:
+        events = link.stream("Subscribe")
+        first = next(events)["event"]
+        assert first["event"] == "snapshot"
+        assert [m["name"] for m in first["data"]["machines"]] == ["vm"]
+        world.vore("start", "vm").ok()
+        seen = []
+        while not seen or not (seen[-1]["event"] == "state" and "running" in json.dumps(seen[-1]["data"])):
+            seen.append(next(events)["event"])
+        numbers = [e["sequence"] for e in seen]
+        assert numbers == sorted(set(numbers)) and numbers[0] > first["sequence"] - 1
+        assert {e["vm"] for e in seen} == {"vm"} and any(e["event"] == "step" for e in seen)
+
+
+def test_events_come_before_the_reply(world):
+    world.load()
+    with world.link() as events, world.link() as link:
+        stream = events.stream("Subscribe")
+        next(stream)
+        link.call("Start", name="vm")
+        events.sock.setblocking(False)  # whatever the start caused has been sent by now
+        try:
+            while True:
+                data = events.sock.recv(65536)
+                if not data:
+                    break
+                events.rest += data
+        except BlockingIOError:
+            pass
+        assert b'"running"' in events.rest
+
+
+def test_long_calls_stream_their_steps(world):
+    world.load()
+    with world.link() as link:
+        replies = list(link.stream("Start", name="vm"))
+    assert replies[-1]["state"] == "running" and all("step" in r for r in replies[:-1]) and len(replies) > 3
+
+
+def test_many_readers_one_writer(world):
+    world.boot()
+    first, second = world.consoles[0], world.console()
+    assert first.writer and not second.writer
+    second.wait("ready\r\n")
+    first.say("echo to all")
+    second.wait("to all")
+    first.close()
+    until("the writer's place", lambda: world.console().writer, 10)
+
+
+def test_console_needs_upgrade(world):
+    world.boot()
+    with world.link() as link:
+        with pytest.raises(VarlinkError):
+            link.call("Console", name="vm")
+
+
+def test_a_console_that_never_reads_does_not_stop_the_guest(world):
+    """Its history keeps the last 64 KiB."""
+    busy = world.boot()
+    world.console()  # never reads
+    busy.wait("ready\r\n")
+    for i in range(600):
+        busy.say(f"echo {i:05} " + "x" * 200)
+        busy.wait(f"{i:05} ")
+    busy.say("echo the end")
+    busy.wait("the end")
+    history = world.console()
+    history.wait("the end")
+    assert 32 << 10 < len(history.data) <= 66 << 10

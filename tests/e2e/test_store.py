@@ -1,0 +1,115 @@
+"""Definitions that are kept."""
+import signal
+
+from world import definition, GUEST_ISO
+
+
+def saved_file(world, name="vm"):
+    return world.state / "definitions" / f"{name}.toml"
+
+
+def test_saved_byte_for_byte(any_world):
+    world = any_world
+    path = world.define(extra="# a comment, a tab\tand   spaces\n\n\n")
+    world.vore("load", path, "--save").ok()
+    assert saved_file(world).read_bytes() == path.read_bytes()
+    assert world.listed()["saved"] is True
+    assert world.vore("show", "vm", "--source").ok().out == path.read_text()
+
+
+def test_only_what_is_saved_comes_back(world):
+    world.load("kept", "-s")
+    world.load("lost")
+    world.load("later")
+    world.vore("save", "later").ok()
+    world.restart(signal.SIGTERM)
+    assert {m["name"]: (m["state"], m["saved"]) for m in world.vore("list", "--json").json} == {
+        "kept": ("loaded", True), "later": ("loaded", True)}
+
+
+def test_relative_paths_are_not_saved(world):
+    world.image("disk")
+    path = world.write("d/vm.toml", definition(disks=[{"preset": "virtio", "path": "../images/disk.img"}]))
+    world.vore("load", path, "--save").failed(1, "path", "../images/disk.img")
+    assert not saved_file(world).exists()
+    world.vore("load", path).ok()
+    world.vore("save", "vm").failed(1, "path")
+    world.vore("start", "vm").ok()
+    world.console().wait("ready")
+
+
+def test_forget(world):
+    world.load("vm", "--save", machine={"features": ["spice"]})
+    world.vore("start", "vm").ok()
+    world.vore("kill", "vm").ok()
+    instance = world.state / "instance/vm"
+    assert instance.is_dir()
+    world.vore("forget", "vm").ok()
+    assert not saved_file(world).exists() and instance.is_dir()
+    entry = world.listed()
+    assert entry is None or entry["saved"] is False
+
+    world.load("vm", "--save")
+    world.vore("forget", "vm", "--purge").ok()
+    assert not saved_file(world).exists() and not instance.exists()
+    world.vore("forget", "nobody").failed(1, "nobody")
+
+
+def test_unload_keeps_the_saved_file(world):
+    world.load("vm", "--save")
+    world.vore("unload", "vm").ok()
+    assert saved_file(world).exists()
+    world.restart(signal.SIGTERM)
+    assert world.state_of() == "loaded"
+
+
+def test_a_cdrom_is_never_saved(world):
+    world.vore("load", world.define(), "--save", "--cdrom", world.image("cd", GUEST_ISO)).ok()
+    assert "cd.iso" not in saved_file(world).read_text()
+    world.restart(signal.SIGTERM)
+    world.vore("start", "vm").ok()
+    assert world.console().report()["label"] == "vm"
+
+
+def test_broken_files_are_listed_and_do_no_harm(world):
+    world.load("good", "--save")
+    world.end()
+    world.write(saved_file(world, "syntax"), "[machine\nname = \n")
+    world.write(saved_file(world, "empty"), "")
+    world.write(saved_file(world, "binary"), bytes(range(256)))
+    world.write(saved_file(world, "huge"), "#" * 200_000)
+    world.start()
+    listed = {m["name"]: m for m in world.vore("list", "--json").json}
+    assert listed["good"]["state"] == "loaded"
+    for name in ("syntax", "empty", "binary", "huge"):
+        entry = listed[name]
+        assert (entry["state"], entry["memory"], entry["vcpus"], entry["saved"]) == ("broken", None, None, True)
+        assert entry["reason"]
+    world.vore("start", "syntax").failed(1)
+    world.vore("forget", "syntax").ok()
+    assert world.listed("syntax") is None and not saved_file(world, "syntax").exists()
+
+
+def test_auto_start_goes_by_name_and_over_failures(world):
+    for name in ("c", "a"):
+        world.load(name, "--save", machine={"auto-start": True})
+    lost = world.image("lost")
+    world.load("b", "--save", machine={"auto-start": True}, disks=[{"preset": "virtio", "path": lost}])
+    world.load("d", "--save")
+    lost.unlink()
+    world.restart(signal.SIGTERM)
+    world.wait_state("running", "c")
+    world.wait_state("failed", "b")
+    assert world.state_of("d") == "loaded" and "lost" in world.listed("b")["reason"]
+
+    def started(name):
+        with open(f"/proc/{world.listed(name)['pid']}/stat") as f:
+            return int(f.read().rpartition(")")[2].split()[19])
+    assert started("a") <= started("c")
+
+
+def test_saving_is_atomic_and_replaces(world):
+    world.load("vm", "--save")
+    world.load("vm", "--save", machine={"memory": "80M"})
+    assert '"80M"' in saved_file(world).read_text()
+    assert [p.name for p in saved_file(world).parent.iterdir()] == ["vm.toml"]
