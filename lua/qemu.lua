@@ -197,14 +197,17 @@ end
 
 function M.cpu(instance, vm)
   local cpu = instance.cpu
-  local options = { given(cpu.model, instance.kvm and "host" or "max") }
-  if options[1] == "host" then
+  local model = given(cpu.model, instance.kvm and "host" or "max")
+  local options = { model }
+  if model == "host" then
     -- The guest may see all that the host has: these machines do not move.
     table.insert(options, "migratable=off")
-    -- AMD's threads of a core are only seen with it.
-    if cpu.threads > 1 and host_has("topoext") then
-      table.insert(options, "topoext=on")
-    end
+  end
+  -- A guest only sees the threads of a core of AMD's processors with topoext. QEMU's own "max" is one without.
+  if cpu.threads > 1 and model == "host" and host_has("topoext") then
+    table.insert(options, "topoext=on")
+  elseif cpu.threads > 1 and model == "max" and not instance.kvm then
+    table.insert(options, "vendor=GenuineIntel")
   end
   if instance.kvm then
     if cpu.hyperv then
