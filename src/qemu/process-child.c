@@ -32,7 +32,7 @@ static _noreturn_ void fail(const struct child *c, const struct error *err) {
         _exit(EXIT_FAILURE);
 }
 
-static void reset_signals(void) {
+void process_reset_signals(void) {
         sigset_t none;
 
         for (int sig = 1; sig < NSIG; sig++) /* SIGKILL, SIGSTOP and libc's own refuse */
@@ -218,11 +218,16 @@ static int become(struct child *c, struct error *err) {
         return check_reach(c, err);
 }
 
-static int execute(const struct process_spec *spec, struct error *err) {
-        static char *const minimal[] = { (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                         (char *) "LANG=C.UTF-8", (char *) "HOME=/", NULL };
+char *const *process_minimal_environ(void) {
+        static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        static char lang[] = "LANG=C.UTF-8", home[] = "HOME=/";
+        static char *const minimal[] = { path, lang, home, NULL };
 
-        execvpe(spec->argv[0], spec->argv, spec->environ ? spec->environ : minimal);
+        return minimal;
+}
+
+static int execute(const struct process_spec *spec, struct error *err) {
+        execvpe(spec->argv[0], spec->argv, spec->environ ? spec->environ : process_minimal_environ());
         return error_errno(err, errno, "cannot run %s", spec->argv[0]);
 }
 
@@ -260,7 +265,7 @@ _noreturn_ void process_child(const struct process_spec *spec, struct process_pi
         struct child c = { .spec = spec, .pipes = pipes, .base = highest_target(spec) + 1 };
         struct error err = ERROR_INIT;
 
-        reset_signals();
+        process_reset_signals();
         c.moved = xcalloc(spec->n_fds + 1, sizeof(*c.moved));
         (void) run(&c, &err);
         fail(&c, &err);

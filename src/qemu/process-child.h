@@ -21,5 +21,10 @@ int process_drop_groups(gid_t gid, struct error *err);
 /* The uid; then all five capability sets are empty, which is looked at, or it is an error. */
 int process_drop_uid(uid_t uid, struct error *err);
 
-/* Looks at path (absolute, without links) as whoever we are: -EACCES names the component that blocks. */
+/* Every disposition to its default, nothing blocked. */
+void process_reset_signals(void);
+/* PATH, LANG, HOME. */
+char *const *process_minimal_environ(void);
+
+/* Looks at path as whoever we are; real is the same without links. -EACCES names the component that blocks. */
 int process_reach(const char *path, const char *real, struct error *err);

@@ -30,11 +30,10 @@ static char *skip_program(char *line) {
         return colon + 2;
 }
 
-static bool tail(const char *path, uint64_t offset, char buf[static TAIL_MAX + 1], bool *cut) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+static bool tail(int fd, uint64_t offset, char buf[static TAIL_MAX + 1], bool *cut) {
         struct stat st;
 
-        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t) st.st_size <= offset)
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t) st.st_size <= offset)
                 return false;
         *cut = (uint64_t) st.st_size - offset > TAIL_MAX;
         if (*cut)
@@ -87,12 +86,12 @@ static char *collect(char **lines, size_t n, bool warnings) {
         return words;
 }
 
-char *process_last_words(const char *log_path, uint64_t offset) {
+char *process_last_words_fd(int fd, uint64_t offset) {
         char buf[TAIL_MAX + 1], *lines[TAIL_MAX / 2 + 1], *save = NULL;
         size_t n = 0;
         bool cut;
 
-        if (!tail(log_path, offset, buf, &cut))
+        if (!tail(fd, offset, buf, &cut))
                 return NULL;
         for (char *line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 /* The first line of a part in the middle is a piece. */
@@ -104,4 +103,10 @@ char *process_last_words(const char *log_path, uint64_t offset) {
         }
         char *words = collect(lines, n, false);
         return words ? words : collect(lines, n, true);
+}
+
+char *process_last_words(const char *log_path, uint64_t offset) {
+        _cleanup_close_ int fd = open(log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+        return fd < 0 ? NULL : process_last_words_fd(fd, offset);
 }

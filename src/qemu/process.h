@@ -75,3 +75,4 @@ int process_kill(int pidfd, int sig);
  * joined by "; ", at most 400 bytes; warnings only if there is nothing else; NULL if there are none. Owned by
  * the caller. */
 char *process_last_words(const char *log_path, uint64_t offset);
+char *process_last_words_fd(int fd, uint64_t offset); /* of an open regular file */

@@ -319,7 +319,7 @@ static int on_line(struct qmp *q, const char *line, size_t len, struct error *er
                 len--;
         if (len == 0)
                 return 0;
-        int r = json_parse(line, len, &message, err);
+        int r = qmp_message_decode(line, len, &message, err);
         if (r < 0) {
                 error_prefix(err, "QEMU sent a broken QMP message");
                 return r;
