@@ -82,14 +82,6 @@ int settings_load(struct arena *arena, const struct settings_options *options, s
         return 0;
 }
 
-const char *settings_session_socket(struct arena *arena) {
-        return arena_printf(arena, "%s/vore/vored.sock", xdg_runtime_dir(arena));
-}
-
-const char *settings_system_socket(void) {
-        return "/run/vore/vored.sock";
-}
-
 const struct settings_uefi *settings_uefi_find(const struct settings *s, const char *name) {
         for (size_t i = 0; i < s->n_uefi; i++)
                 if (str_eq(s->uefi[i].name, name))
