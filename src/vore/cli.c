@@ -1,5 +1,6 @@
 #include "vore/cli.h"
 
+#include "base/log.h"
 #include "base/str.h"
 #include "rpc/client.h"
 
@@ -61,17 +62,23 @@ int cli_flush(int code) {
         return EXIT_FAILED;
 }
 
+/* Sixteen digits keep microseconds since 1970, and show 0.061 as that. */
+static void dump(const json_t *j, size_t flags) {
+        _cleanup_free_ char *text = json_dumps(j, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16));
+
+        if (!text)
+                log_oom();
+        puts(text);
+}
+
 int cli_print_json(struct cli *c, json_t *j) {
         _cleanup_json_ json_t *own = j;
-        _cleanup_free_ char *text = c->terminal ? json_text_pretty(j) : json_text(j);
 
-        puts(text);
+        dump(j, c->terminal ? JSON_INDENT(2) : JSON_COMPACT);
         return EXIT_DONE;
 }
 
 int cli_print_json_line(const json_t *j) {
-        _cleanup_free_ char *text = json_text(j);
-
-        puts(text);
+        dump(j, JSON_COMPACT);
         return cli_flush(EXIT_DONE);
 }

@@ -186,7 +186,8 @@ static void print_bash(void) {
         print_verb_cases();
         fputs("    esac\n"
               "    [[ $cur == -* ]] && words=$opts vm=0 file=0\n"
-              "    ((vm)) && words+=\" $(vore \"${conn[@]}\" list 2>/dev/null | cut -f1)\"\n"
+              /* compgen -W expands its words: nothing but plain names may get there. */
+              "    ((vm)) && words+=\" $(vore \"${conn[@]}\" list 2>/dev/null | cut -f1 | grep '^[A-Za-z0-9._-]*$')\"\n"
               "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
               "    if ((file)); then\n"
               "        compopt -o filenames 2>/dev/null\n"

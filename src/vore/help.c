@@ -132,26 +132,15 @@ static void man_verb(struct strbuf *b, const struct verb *verb) {
                         man_option(b, &options[i]);
 }
 
+/* The sections that the page in man/ takes in: what the rows say. */
 static void man_page(struct strbuf *b) {
-        strbuf_add(b, "vore(1)\n\n# NAME\n\nvore - manage virtual machines with the host's own devices\n\n"
-                      "# SYNOPSIS\n\n*vore* [*-c* _SOCKET_] _VERB_ [_ARGUMENTS_] [_OPTIONS_]\n\n"
-                      "# DESCRIPTION\n\n*vore* sends requests to the daemon *vored*(8) and prints its answers. "
-                      "_NAME_ is the name of a VM; it may be left out when only one VM fits: for *start* and *prepare* "
-                      "one that does not run, for *stop* and the like one that runs, else any. On a terminal lists have "
-                      "aligned columns under a header; elsewhere they are separated by tabs and have none.\n\n"
-                      "# VERBS\n\n");
+        strbuf_add(b, "# VERBS\n\n");
         for (size_t i = 0; i < n_verbs; i++)
                 man_verb(b, &verbs[i]);
         strbuf_add(b, "# OPTIONS\n\nEvery verb takes these, before or after it:\n\n");
         for (size_t i = 0; i < OPTION_COUNT; i++)
                 if (options[i].global && !options[i].hidden)
                         man_option(b, &options[i]);
-        strbuf_add(b, "# EXIT STATUS\n\n0: done. 1: it failed, with the reason on standard error. 2: wrong usage. 3: no "
-                      "daemon at the socket, or no permission.\n\n"
-                      "# ENVIRONMENT\n\n*VORE\\_SOCKET*\n\tThe daemon's socket. Without it and *--conn* the session's "
-                      "socket is used if it accepts a connection, else the system's.\n\n"
-                      "*NO\\_COLOR*\n\tIf set, no colours on a terminal.\n\n"
-                      "# SEE ALSO\n\n*vored*(8), *vore.toml*(5), *vored.toml*(5), *vore-lua*(7)\n");
 }
 
 int verb_help(struct cli *c) {
