@@ -48,10 +48,7 @@ case " $* " in *" none "*|*" none,"*) exec qemu-system-x86_64 "$@" ;; esac
 
 
 def with_binary(world, path):
-    text = world.config.read_text()
-    text = text.replace("[qemu]\n", f'[qemu]\nbinary = "{path}"\n') if "[qemu]" in text \
-        else text + f'\n[qemu]\nbinary = "{path}"\n'
-    world.write(world.config, text)
+    world.settings(binary=path)
     return world.start()
 
 

@@ -111,7 +111,8 @@ def test_broken_scripts(unstarted, script):
     """The one request fails, with file and line; the daemon goes on."""
     world = unstarted
     path = world.write("config/vore/mine.lua", f"-- a user's own\n{script}\n")
-    world.write(world.config, f'[qemu]\nscript = "{path}"\n')
+    world.write(world.config, "")
+    world.settings(script=path)
     world.start()
     loaded = world.vore("load", world.define(), timeout=40)
     if loaded.rc == 0:
@@ -141,7 +142,8 @@ vore:set_build_command(function(instance, vm)
     return vm
 end)
 """)
-    world.write(world.config, f'[qemu]\nscript = "{path}"\n')
+    world.write(world.config, "")
+    world.settings(script=path)
     world.start()
     assert [r[0] for r in world.vore("disk", "presets").ok().rows] == ["mine"]
     report = world.boot(disks=[{"preset": "mine", "path": world.image("own")}]).report()

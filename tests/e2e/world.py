@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VORE_BUILD", ROOT / "build")).resolve()
 GUEST_IMG, GUEST_ISO, GUEST_UEFI = (BUILD / "tests/guest" / n for n in ("guest.img", "guest.iso", "guest-uefi.img"))
 IS_ROOT = os.geteuid() == 0
+NEWER_QEMU = os.environ.get("VORE_E2E_QEMU")
 # An ordinary user for session mode when the tests run as root: a number that no passwd file has.
 SESSION_UID = 64901 if IS_ROOT else os.geteuid()
 
@@ -97,6 +98,14 @@ def definition(name="vm", disks=(), extra="", kvm=False, **sections):
 def relabel(data, label):
     at = data.index(b"VORE-LABEL:") + 11
     return data[:at] + label.encode().ljust(12)[:12] + data[at + 12:]
+
+
+def with_qemu(settings, **keys):
+    """vored.toml's text with keys of [qemu] that it does not have yet."""
+    new = "".join(f"{k} = {toml(str(v))}\n" for k, v in keys.items() if f"{k} =" not in settings)
+    if "[qemu]\n" not in settings:
+        settings += "\n[qemu]\n"
+    return settings.replace("[qemu]\n", "[qemu]\n" + new)
 
 
 # --- the command line's answer ---
@@ -280,11 +289,14 @@ class World:
                 shutil.copy2(BUILD / name, self.programs / name)
             shutil.copytree(ROOT / "lua", self.programs / "lua")
             subprocess.run(["chmod", "-R", "a+rX", self.programs], check=True)
-            if "[qemu]" not in lines:
-                lines += "\n[qemu]\n"
-            if "script =" not in lines:
-                lines = lines.replace("[qemu]\n", f'[qemu]\nscript = "{self.programs}/lua/qemu.lua"\n')
+            lines = with_qemu(lines, script=self.programs / "lua/qemu.lua")
+        if NEWER_QEMU:
+            lines = with_qemu(lines, binary=NEWER_QEMU)
         self.write(self.config, lines)
+
+    def settings(self, **qemu):
+        """Adds keys of [qemu] to vored.toml."""
+        self.write(self.config, with_qemu(self.config.read_text(), **qemu))
 
     def env(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("VORE_", "XDG_", "NOTIFY_", "LISTEN_"))}
