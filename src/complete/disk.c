@@ -4,57 +4,39 @@
 
 #include <errno.h>
 
-/* What a name says by its end (CONTRACT: anything else must be told). */
-static const struct {
-        const char *extension, *format;
-} extensions[] = {
-        { ".img", "raw" },   { ".raw", "raw" }, { ".iso", "raw" },   { ".qcow2", "qcow2" },
-        { ".vmdk", "vmdk" }, { ".vdi", "vdi" }, { ".vhdx", "vhdx" },
-};
-
-static const char *format_by_name(const char *path) {
-        size_t n = strlen(path);
-
-        if (str_starts(path, "/dev/"))
-                return "raw";
-        for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
-                size_t m = strlen(extensions[i].extension);
-
-                if (n > m && strcasecmp(path + n - m, extensions[i].extension) == 0)
-                        return extensions[i].format;
-        }
-        return NULL;
+static bool known_format(const char *format) {
+        return str_eq(format, "raw") || str_eq(format, "qcow2") || str_eq(format, "vmdk") ||
+               str_eq(format, "vdi") || str_eq(format, "vhdx");
 }
 
-static const char *write_type(struct fill *f, const char *format) {
+static const char *write_type(struct fill *f, const char *path, const char *format) {
+        if (!known_format(format))
+                return arena_printf(f->arena, "convert it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
         return arena_printf(f->arena, "write disk_type = \"%s\"", format);
 }
 
-/* disk_type when it is written is obeyed; only what must fail is refused. */
-static void fill_type(struct fill *f, struct def_disk *d, const struct host_disk *found) {
-        const char *named = format_by_name(d->path), *seen = found ? found->format : NULL;
+/* The name said nothing, and nobody else did. */
+static void ask_for_type(struct fill *f, struct def_disk *d, const char *seen) {
+        if (seen)
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, seen),
+                           "the name of %s does not say its type; it looks like %s", d->path, seen);
+        else
+                FILL_ERROR(f, d, path, "disk_type", "write disk_type = \"raw\", \"qcow2\" or what it is",
+                           "the name of %s does not say its type", d->path);
+}
 
-        if (DEF_GIVEN(d, disk_type) && !str_empty(d->disk_type)) {
-                if (seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
-                        FILL_ERROR(f, d, disk_type, "disk-type", write_type(f, "raw"),
-                                   "%s is no %s image: it has no such header", d->path, d->disk_type);
-                return;
-        }
-        if (!named) {
-                if (seen)
-                        FILL_ERROR(f, d, path, "disk-type", write_type(f, seen),
-                                   "the name of %s does not say its type; it looks like %s", d->path, seen);
-                else
-                        FILL_ERROR(f, d, path, "disk-type", "write disk_type = \"raw\", \"qcow2\", …",
-                                   "the name of %s does not say its type", d->path);
-                return;
-        }
-        d->disk_type = named;
-        DEF_MARK(d, disk_type, ORIGIN_DEFAULT, "the name");
-        if (seen && !str_eq(seen, named))
-                FILL_ERROR(f, d, path, "disk-type",
-                           arena_printf(f->arena, "write disk_type = \"%s\" if that is what it is", seen),
-                           "%s says %s by its name, but begins like %s", d->path, named, seen);
+/* A disk_type that is written is obeyed; only what QEMU must refuse is an error. seen: NULL if unknown. */
+static void check_type(struct fill *f, struct def_disk *d, const char *seen) {
+        bool given = DEF_GIVEN(d, disk_type);
+
+        if (str_empty(d->disk_type))
+                ask_for_type(f, d, seen);
+        else if (given && seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
+                FILL_ERROR(f, d, disk_type, "disk_type", write_type(f, d->path, "raw"),
+                           "%s is no %s image: it has no such header", d->path, d->disk_type);
+        else if (!given && seen && !str_eq(seen, d->disk_type))
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, seen),
+                           "%s is %s by its name, but begins like %s", d->path, d->disk_type, seen);
 }
 
 /* The name in the same folder that is nearest, if it is near at all. */
@@ -175,7 +157,8 @@ static void check_twice(struct fill *f, size_t index, const struct host_disk *fo
 
         for (size_t i = 0; i < index; i++) {
                 other = &f->def->disk[i];
-                if (!other->path || *other->path != '/' || (d->read_only && other->read_only))
+                /* Equal names are told where they are read. */
+                if (str_eq(d->path, other->path) || (d->read_only && other->read_only))
                         continue;
                 if (!found[i].path || !host_disk_same(&found[i], &found[index]))
                         continue;
@@ -190,8 +173,6 @@ static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
 
         if (str_empty(d->path))
                 return; /* told already: the key is required */
-        if (*d->path != '/')
-                d->path = arena_printf(f->arena, "%s/%s", f->def->directory, d->path);
         if (str_eq(d->preset, "iso") && !DEF_GIVEN(d, read_only) && !d->read_only) {
                 d->read_only = true;
                 DEF_MARK(d, read_only, ORIGIN_DEFAULT, "preset iso");
@@ -199,13 +180,12 @@ static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
         int r = host_disk(f->req->host, d->path, &found[index]);
         if (r < 0) {
                 report_absent(f, d, r);
-                if (format_by_name(d->path) || DEF_GIVEN(d, disk_type))
-                        fill_type(f, d, NULL);
+                check_type(f, d, NULL);
                 return;
         }
         if (!check_kind(f, d, &found[index]))
                 return;
-        fill_type(f, d, &found[index]);
+        check_type(f, d, found[index].format);
         check_access(f, d, &found[index]);
         check_host_use(f, d, &found[index]);
         check_other_vms(f, d, &found[index]);

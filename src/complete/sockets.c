@@ -13,25 +13,6 @@ static const char *own_spice_path(struct fill *f) {
         return arena_printf(f->arena, "%s/instance/%s/spice.sock", s->vore.state_dir, name);
 }
 
-static bool too_long(const char *path) {
-        return path && strlen(path) > SOCKET_PATH_MAX;
-}
-
-static void check_spice(struct fill *f, const char *own) {
-        struct def_spice *s = &f->def->spice;
-
-        if (too_long(own))
-                FILL_ERROR(f, &f->def->machine, name, "name",
-                           "a shorter name, or a shorter --state-dir of vored",
-                           "the path of its SPICE socket, %s, is longer than the %d bytes that a socket may "
-                           "have",
-                           own, SOCKET_PATH_MAX);
-        else if (too_long(s->socket_path))
-                FILL_ERROR(f, s, socket_path, "socket-path", NULL,
-                           "%s is longer than the %d bytes that a socket may have", s->socket_path,
-                           SOCKET_PATH_MAX);
-}
-
 static void fill_spice(struct fill *f) {
         struct def_spice *s = &f->def->spice;
         const char *own = own_spice_path(f);
@@ -42,7 +23,13 @@ static void fill_spice(struct fill *f) {
                 s->socket_path = own;
                 DEF_MARK(s, socket_path, ORIGIN_DEFAULT, "the state folder");
         }
-        check_spice(f, own);
+        /* QEMU always listens there, whatever socket-path says. */
+        if (own && strlen(own) > SOCKET_PATH_MAX)
+                FILL_ERROR(f, &f->def->machine, name, "name",
+                           "a shorter name, or a shorter --state-dir of vored",
+                           "the path of its SPICE socket, %s, is longer than the %d bytes that a socket's "
+                           "can have",
+                           own, SOCKET_PATH_MAX);
 }
 
 static void check_monitors(struct fill *f) {
@@ -54,11 +41,11 @@ static void check_monitors(struct fill *f) {
         if (!s || str_empty(s->vore.runtime_dir) || str_empty(m->name))
                 return;
         const char *path = arena_printf(f->arena, "%s/vm/%s/%s", s->vore.runtime_dir, m->name, longest);
-        if (too_long(path))
-                FILL_ERROR(
-                        f, m, name, "name", "a shorter name, or a shorter --runtime-dir of vored",
-                        "the path of its QMP socket, %s, is longer than the %d bytes that a socket may have",
-                        path, SOCKET_PATH_MAX);
+        if (strlen(path) > SOCKET_PATH_MAX)
+                FILL_ERROR(f, m, name, "name", "a shorter name, or a shorter --runtime-dir of vored",
+                           "the path of its QMP socket, %s, is longer than the %d bytes that a socket's can "
+                           "have",
+                           path, SOCKET_PATH_MAX);
 }
 
 void fill_sockets(struct fill *f) {

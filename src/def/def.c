@@ -70,6 +70,18 @@ bool def_name_valid(const char *name) {
         return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == '\0';
 }
 
+struct def_network *def_add_network(struct def *def) {
+        struct arena *arena = def->arena;
+        struct def_network *network;
+
+        def->network = arena_grow(arena, def->network, def->n_network, def->n_network + 1, sizeof(*def->network));
+        network = &def->network[def->n_network];
+        schema_defaults(schema_section_find(&def_schema, "network"), network,
+                        arena_printf(arena, "network[%zu]", def->n_network), arena);
+        def->n_network++;
+        return network;
+}
+
 struct def_disk *def_add_cdrom(struct def *def, const char *path) {
         struct arena *arena = def->arena;
         const char *type = def_disk_type_by_name(path);
