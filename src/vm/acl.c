@@ -1,0 +1,72 @@
+#include "vm/machine.h"
+
+#include <acl/libacl.h>
+#include <errno.h>
+#include <sys/acl.h>
+#include <sys/stat.h>
+
+static void acl_freep(acl_t *acl) {
+        if (*acl)
+                acl_free(*acl);
+}
+
+/* The named user's entry in acl, or NULL. */
+static acl_entry_t entry_find(acl_t acl, uid_t uid) {
+        acl_entry_t entry;
+
+        for (int which = ACL_FIRST_ENTRY; acl_get_entry(acl, which, &entry) == 1; which = ACL_NEXT_ENTRY) {
+                acl_tag_t tag;
+
+                if (acl_get_tag_type(entry, &tag) < 0 || tag != ACL_USER)
+                        continue;
+                uid_t *qualifier = acl_get_qualifier(entry);
+                uid_t found = qualifier ? *qualifier : (uid_t) -1;
+                acl_free(qualifier);
+                if (qualifier && found == uid)
+                        return entry;
+        }
+        return NULL;
+}
+
+static int entry_allow(acl_t *acl, uid_t uid, bool write) {
+        acl_entry_t entry = entry_find(*acl, uid);
+        acl_permset_t perms;
+
+        if (!entry && (acl_create_entry(acl, &entry) < 0 || acl_set_tag_type(entry, ACL_USER) < 0 ||
+                       acl_set_qualifier(entry, &uid) < 0))
+                return -errno;
+        if (acl_get_permset(entry, &perms) < 0 || acl_clear_perms(perms) < 0 || acl_add_perm(perms, ACL_READ) < 0 ||
+            (write && acl_add_perm(perms, ACL_WRITE) < 0) || acl_calc_mask(acl) < 0)
+                return -errno;
+        return 0;
+}
+
+int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
+        _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
+        struct stat st;
+        mode_t wanted = write ? 06 : 04;
+
+        if (stat(path, &st) == 0 && (st.st_mode & wanted) == wanted)
+                return 0;
+        int r = acl ? entry_allow(&acl, uid, write) : -errno;
+        if (r >= 0 && acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+                r = -errno;
+        if (r < 0)
+                return error_errno(err, r, "cannot give the VM access to %s", path);
+        return 0;
+}
+
+int acl_revoke(const char *path, uid_t uid, struct error *err) {
+        _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
+
+        if (!acl)
+                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read the access list of %s", path);
+        acl_entry_t entry = entry_find(acl, uid);
+        if (!entry)
+                return 0;
+        /* Without other named users the node gets its plain mode back. */
+        if (acl_delete_entry(acl, entry) < 0 || acl_calc_mask(&acl) < 0 ||
+            acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+                return error_errno(err, errno, "cannot take the VM's access to %s back", path);
+        return 0;
+}

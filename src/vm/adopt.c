@@ -1,0 +1,90 @@
+/* After any end of vored: what the run-time folder tells, compared with what is there. */
+#include "vm/machine.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static void adopt_running(struct vm *vm) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (console_start(vm, false, &err) < 0)
+                vm_warn(vm, "no console: %s", error_text(&err));
+        error_done(&err);
+        vm_log_watch(vm);
+        if (guest_connect(vm, &err) < 0) {
+                vm_warn(vm, "its QEMU cannot be reached: %s; it runs on, kill works", error_text(&err));
+                adoption_done(vm);
+        }
+}
+
+/* Goes on in the step that was cut off: pressing the button or continuing twice does no harm. */
+static void adopt_process(struct vm *vm) {
+        if (vm->ending)
+                adopt_running(vm);
+        else if (vm->state == VM_STARTING && operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT,
+                                                             "start", NULL))
+                step_advance(vm);
+        else if (vm->state == VM_STOPPING && operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL))
+                adopt_running(vm);
+        else
+                adopt_running(vm);
+}
+
+static void adopt_without_process(struct vm *vm) {
+        if (vm->state == VM_PREPARED) {
+                adoption_done(vm);
+                return;
+        }
+        if (!vm_active(vm)) {
+                undo_all(vm);
+                adoption_done(vm);
+                return;
+        }
+        if (vm->ending) {
+                _cleanup_free_ char *reason = TAKE_PTR(vm->ending_reason);
+                vm_end(vm, vm->ending_state, reason);
+                return;
+        }
+        if (vm->state == VM_STARTING) {
+                vm_end(vm, VM_FAILED, "the start was cut off when vored ended; all that it took was given back");
+                return;
+        }
+        _cleanup_free_ char *path = vm_log_path(vm), *words = process_last_words(path, vm->log_offset);
+        _cleanup_free_ char *reason = xasprintf("ended while vored was away%s%s", words ? ": " : "",
+                                                words ? words : "");
+        vm_end(vm, VM_FAILED, reason);
+}
+
+int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, void *data), void *data,
+             struct vm **ret, struct error *err) {
+        _cleanup_free_ char *dir = plan_runtime_dir(env->settings, name);
+        uint64_t start_time = 0;
+        struct vm *vm = NULL;
+        pid_t pid = -1;
+        int r = record_read(env, name, &vm, &pid, &start_time, err);
+
+        if (r == -ESTALE) {
+                (void) file_remove_tree(AT_FDCWD, dir, NULL);
+                return -ENOENT;
+        }
+        if (r < 0)
+                return r;
+        vm->adopted = done;
+        vm->adopted_data = data;
+        *ret = vm;
+        if (pid > 0 && vm_active(vm) && process_open(pid, start_time, &vm->process.pidfd, NULL) >= 0) {
+                vm->process.pid = pid;
+                vm->process.start_time = start_time;
+                r = guest_watch_process(vm, err);
+                if (r >= 0)
+                        adopt_process(vm);
+                else
+                        adoption_done(vm);
+        } else
+                adopt_without_process(vm);
+        return 0;
+}

@@ -1,0 +1,86 @@
+#include "vm/machine.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+
+void end_wait(struct vm *vm, const struct vm_watch *watch) {
+        if (!watch || !watch->done)
+                return;
+        vm->waiters = xrealloc(vm->waiters, vm->n_waiters + 1, sizeof(*vm->waiters));
+        vm->waiters[vm->n_waiters++] = *watch;
+}
+
+static void release_qemu(struct vm *vm) {
+        vm_timer_off(vm);
+        work_cancel(vm->work);
+        vm->work = NULL;
+        vm->pidfd_source = sd_event_source_disable_unref(vm->pidfd_source);
+        vm->report_source = sd_event_source_disable_unref(vm->report_source);
+        vm->scope_slot = sd_bus_slot_unref(vm->scope_slot);
+        qmp_free(TAKE_PTR(vm->qmp));
+        vm->qmp_ready = false;
+        vm->qmp_losses = 0;
+        console_stop(vm);
+        process_done(&vm->process);
+        vm->process = PROCESS_INIT;
+        cleanup_closep(&vm->qmp_fd);
+        cleanup_closep(&vm->qmp_user_fd);
+        cleanup_closep(&vm->console_fd);
+}
+
+static void release_start(struct vm *vm) {
+        plan_free(vm->plan);
+        vm->plan = NULL;
+        json_decref(vm->disks);
+        vm->disks = NULL;
+        free(vm->uses);
+        vm->uses = NULL;
+        vm->n_uses = 0;
+        vm->has_console = false;
+        vm->ending = false;
+        free(vm->ending_reason);
+        vm->ending_reason = NULL;
+        vm->stop_deadline_us = 0;
+        vm->stop_force = false;
+}
+
+static void waiters_answer(struct vm *vm) {
+        struct vm_watch *waiters = TAKE_PTR(vm->waiters);
+        size_t n = vm->n_waiters;
+        struct vm_result result = { .outcome = VM_DONE };
+
+        vm->n_waiters = 0;
+        for (size_t i = 0; i < n; i++)
+                waiters[i].done(vm, &result, waiters[i].data);
+        free(waiters);
+}
+
+static void operation_answer(struct vm *vm, enum vm_state state, const char *reason) {
+        if (vm->op.table == &start_table) {
+                enum vm_outcome outcome = vm->op.invalid ? VM_INVALID : VM_START_FAILED;
+                operation_end(vm, outcome, state == VM_FAILED ? reason : "the start was cancelled", NULL);
+        } else if (vm->op.table == &stop_table) {
+                if (state == VM_FAILED) {
+                        operation_end(vm, VM_ERROR, reason, NULL);
+                        return;
+                }
+                while (vm->op.step < vm->op.last)
+                        step_mark_done(vm);
+                operation_end(vm, VM_DONE, NULL, NULL);
+        }
+}
+
+void vm_end(struct vm *vm, enum vm_state state, const char *reason) {
+        _cleanup_free_ char *why = reason ? xstrdup(reason) : NULL;
+
+        release_qemu(vm);
+        vm_log_note(vm, "ended: %s%s%s", vm_state_name(state), why ? ": " : "", why ? why : "");
+        vm_log_unwatch(vm);
+        undo_all(vm);
+        release_start(vm);
+        vm_set_state(vm, state, why);
+        adoption_done(vm);
+        operation_answer(vm, state, why ? why : "unknown");
+        waiters_answer(vm);
+}

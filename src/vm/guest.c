@@ -1,0 +1,324 @@
+/* QMP and the process: how each of their signals moves the machine. */
+#include "vm/machine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+/* How long QEMU may take to go after quit before it is killed. */
+enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000 };
+
+int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err) {
+        vm_timer_off(vm);
+        int r = sd_event_add_time(vm->env->loop, &vm->timer, CLOCK_MONOTONIC, deadline_us, 1000, fn, vm);
+        return r < 0 ? error_errno(err, r, "cannot set a timer") : 0;
+}
+
+void vm_timer_off(struct vm *vm) {
+        vm->timer = sd_event_source_disable_unref(vm->timer);
+}
+
+/* -- telling it to go --------------------------------------------------------------------------- */
+
+static void ending_set(struct vm *vm, enum vm_state state, const char *reason) {
+        char *copy = reason ? xstrdup(reason) : NULL;
+
+        free(vm->ending_reason);
+        vm->ending = true;
+        vm->ending_state = state;
+        vm->ending_reason = copy;
+        record_update(vm);
+}
+
+static int quit_timeout(sd_event_source *source, uint64_t now, void *data) {
+        struct vm *vm = data;
+
+        vm_timer_off(vm);
+        vm_log_note(vm, "QEMU does not end: killed");
+        (void) process_kill(vm->process.pidfd, SIGKILL);
+        return 0;
+}
+
+void guest_end_now(struct vm *vm, enum vm_state state, const char *reason) {
+        ending_set(vm, state, reason);
+        vm_timer_off(vm);
+        (void) process_kill(vm->process.pidfd, SIGKILL);
+}
+
+void guest_end(struct vm *vm, enum vm_state state, const char *reason) {
+        if (!vm->qmp_ready || qmp_execute(vm->qmp, "quit", NULL, 0, NULL, NULL, NULL) < 0) {
+                guest_end_now(vm, state, reason);
+                return;
+        }
+        ending_set(vm, state, reason);
+        if (vm_timer(vm, clock_monotonic_us() + QUIT_TIMEOUT_US, quit_timeout, NULL) < 0)
+                (void) process_kill(vm->process.pidfd, SIGKILL);
+}
+
+/* -- the process -------------------------------------------------------------------------------- */
+
+static char *words_or(struct vm *vm, const char *fallback) {
+        _cleanup_free_ char *path = vm_log_path(vm);
+        char *words = process_last_words(path, vm->log_offset);
+
+        return words ? words : xstrdup(fallback);
+}
+
+/* What the exit status says (a child of ours), else what the log says. */
+static char *exit_reason(struct vm *vm) {
+        siginfo_t info = { 0 };
+
+        if (waitid(P_PIDFD, (id_t) vm->process.pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+                return words_or(vm, "QEMU ended by itself");
+        if (info.si_code == CLD_EXITED) {
+                _cleanup_free_ char *plain = xasprintf("QEMU ended with status %d", info.si_status);
+                return words_or(vm, plain);
+        }
+        _cleanup_free_ char *words = words_or(vm, "");
+        return xasprintf("QEMU was ended by signal %d (%s)%s%s", info.si_status, strsignal(info.si_status),
+                         *words ? ": " : "", words);
+}
+
+static void process_gone(struct vm *vm) {
+        _cleanup_free_ char *reason = exit_reason(vm);
+        bool ending = vm->ending;
+        enum vm_state state = ending ? vm->ending_state : VM_FAILED;
+        _cleanup_free_ char *ending_reason = TAKE_PTR(vm->ending_reason);
+
+        vm_end(vm, state, ending ? ending_reason : reason);
+}
+
+static int pidfd_ready(sd_event_source *source, int fd, uint32_t revents, void *data) {
+        struct vm *vm = data;
+
+        /* The child's own report says more than its exit status. */
+        if (vm->process.report_fd >= 0 && vm->op.table == &start_table) {
+                _cleanup_error_ struct error err = ERROR_INIT;
+                int r = process_report(&vm->process, &err);
+
+                if (r < 0 && r != -EAGAIN && !vm->ending) {
+                        char *text = xstrdup(error_text(&err));
+                        free(vm->ending_reason);
+                        vm->ending = true;
+                        vm->ending_state = VM_FAILED;
+                        vm->ending_reason = text;
+                }
+        }
+        process_gone(vm);
+        return 0;
+}
+
+int guest_watch_process(struct vm *vm, struct error *err) {
+        int r = sd_event_add_io(vm->env->loop, &vm->pidfd_source, vm->process.pidfd, EPOLLIN, pidfd_ready, vm);
+
+        if (r < 0)
+                return error_errno(err, r, "cannot watch QEMU's process");
+        /* The monitor's last events are read before the end is believed. */
+        (void) sd_event_source_set_priority(vm->pidfd_source, SD_EVENT_PRIORITY_NORMAL + 10);
+        return 0;
+}
+
+/* -- QMP ---------------------------------------------------------------------------------------- */
+
+static void guest_shut_down(struct vm *vm, const json_t *data) {
+        const char *cause = json_get_str(data, "reason", "unknown");
+
+        vm_event(vm, "shutdown", json_pack("{s:s}", "reason", cause));
+        if (vm->op.table == &stop_table && vm->op.step == STOP_STEP_WAIT) {
+                step_finish(vm, NULL);
+                return;
+        }
+        if (vm->ending)
+                return;
+        if (str_eq(cause, "guest-shutdown")) {
+                vm_log_note(vm, "the guest powered off");
+                guest_end(vm, VM_STOPPED, NULL);
+        } else if (str_eq(cause, "host-qmp-quit")) {
+                vm_log_note(vm, "QEMU was told to quit over its second monitor");
+                guest_end(vm, VM_STOPPED, NULL);
+        } else if (str_eq(cause, "host-signal"))
+                guest_end(vm, VM_FAILED, "QEMU was ended from outside by a signal");
+        else if (str_eq(cause, "guest-panic"))
+                guest_end(vm, VM_FAILED, "the guest panicked");
+        else if (str_eq(cause, "guest-reset"))
+                guest_end(vm, VM_FAILED, "the guest reset, and its QEMU is told to end at that");
+        else {
+                _cleanup_free_ char *reason = xasprintf("QEMU shut down: %s", cause);
+                guest_end(vm, VM_FAILED, reason);
+        }
+}
+
+static bool steady(const struct vm *vm) {
+        return !vm->ending && (vm->state == VM_RUNNING || vm->state == VM_PAUSED);
+}
+
+static void guest_event(struct qmp *q, const char *name, const json_t *data, uint64_t time_us, void *userdata) {
+        struct vm *vm = userdata;
+
+        if (str_eq(name, "SHUTDOWN"))
+                guest_shut_down(vm, data);
+        else if (str_eq(name, "STOP") && vm->state == VM_RUNNING && !vm->ending)
+                vm_set_state(vm, VM_PAUSED, NULL);
+        else if (str_eq(name, "RESUME") && vm->state == VM_PAUSED && !vm->ending)
+                vm_set_state(vm, VM_RUNNING, NULL);
+        else if (str_eq(name, "RESET")) {
+                vm_log_note(vm, "reset (%s)", json_get_str(data, "reason", "unknown"));
+                vm_event(vm, "reset", json_pack("{s:b, s:s}", "guest", json_get_bool(data, "guest", false), "reason",
+                                                json_get_str(data, "reason", "unknown")));
+        } else if (str_eq(name, "BLOCK_IO_ERROR"))
+                vm_warn(vm, "a disk error: %s (%s)", json_get_str(data, "reason", "?"),
+                        json_get_str(data, "node-name", json_get_str(data, "device", "?")));
+        else if (str_eq(name, "GUEST_PANICKED"))
+                vm_warn(vm, "the guest panicked");
+        else if (str_eq(name, "GUEST_CRASHLOADED"))
+                vm_warn(vm, "the guest crashed and its crash kernel took over");
+        else if (str_eq(name, "POWERDOWN"))
+                vm_event(vm, "powerdown", json_object());
+}
+
+void adoption_done(struct vm *vm) {
+        void (*fn)(struct vm *, void *) = vm->adopted;
+
+        vm->adopted = NULL;
+        if (fn)
+                fn(vm, vm->adopted_data);
+}
+
+/* After a reconnection: events were lost, so the state is asked for. */
+static void status_known(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
+        struct vm *vm = data;
+        const char *status = json_get_str(reply, "status", "");
+
+        if (!reply)
+                return;
+        bool off = str_eq(status, "shutdown");
+
+        if (off && !vm->ending && vm->op.table != &stop_table) {
+                vm_log_note(vm, "the guest powered off while vored was away");
+                guest_end(vm, VM_STOPPED, NULL);
+        } else if (vm->op.table == &stop_table && vm->op.step < STOP_STEP_EXIT) {
+                vm->op.step = off ? STOP_STEP_EXIT : vm->op.step;
+                if (off || vm->op.step == STOP_STEP_POWERDOWN)
+                        step_advance(vm);
+        } else if (steady(vm)) {
+                bool running = str_eq(status, "running");
+
+                if (running != (vm->state == VM_RUNNING))
+                        vm_set_state(vm, running ? VM_RUNNING : VM_PAUSED, NULL);
+        }
+        /* A guest that is off while vored learns of it: its machine ends before anybody is told its state. */
+        if (!vm->ending)
+                adoption_done(vm);
+}
+
+static void guest_ready(struct qmp *q, const char *version, void *data) {
+        struct vm *vm = data;
+
+        vm->qmp_ready = true;
+        if (vm->op.table == &start_table && vm->op.step == START_STEP_CONNECT) {
+                vm_timer_off(vm);
+                step_finish(vm, NULL);
+                adoption_done(vm);
+                return;
+        }
+        if (vm->ending) {
+                _cleanup_free_ char *reason = TAKE_PTR(vm->ending_reason);
+                guest_end(vm, vm->ending_state, reason);
+                return;
+        }
+        if (qmp_execute(q, "query-status", NULL, 0, status_known, vm, NULL) < 0)
+                adoption_done(vm);
+}
+
+static int reconnect(sd_event_source *source, uint64_t now, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        vm_timer_off(vm);
+        if (guest_connect(vm, &err) < 0)
+                vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works", error_text(&err));
+        return 0;
+}
+
+static void guest_closed(struct qmp *q, const struct error *err, void *data) {
+        struct vm *vm = data;
+
+        qmp_free(vm->qmp);
+        vm->qmp = NULL;
+        vm->qmp_ready = false;
+        if (vm->ending || err->code == -ECONNRESET) {
+                /* Most likely its process ends: the pidfd tells. Otherwise one more try. */
+                if (!vm->ending && steady(vm) && vm->qmp_losses++ == 0)
+                        (void) vm_timer(vm, clock_monotonic_us() + RECONNECT_US, reconnect, NULL);
+                return;
+        }
+        vm_warn(vm, "QEMU's monitor: %s", error_text(err));
+        if (vm->op.table == &start_table) {
+                _cleanup_free_ char *reason = xasprintf("QEMU's monitor: %s", error_text(err));
+                guest_end_now(vm, VM_FAILED, reason);
+        } else
+                adoption_done(vm);
+}
+
+static const struct qmp_ops guest_ops = { .ready = guest_ready, .event = guest_event, .closed = guest_closed };
+
+int guest_connect(struct vm *vm, struct error *err) {
+        _cleanup_free_ char *path = vm_runtime_path(vm, "qmp.sock");
+
+        return qmp_connect(vm->env->loop, path, &guest_ops, vm, &vm->qmp, err);
+}
+
+/* -- a person's commands ------------------------------------------------------------------------ */
+
+struct person {
+        char *command;
+        vm_qmp_fn fn;
+        void *data;
+        bool answered;
+};
+
+static void person_answer(struct qmp *q, struct person *p, const json_t *reply, const struct error *err) {
+        if (p->answered)
+                return;
+        p->answered = true;
+        p->fn(reply, err, p->data);
+        qmp_free(q);
+        free(p->command);
+        free(p);
+}
+
+static void person_reply(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
+        person_answer(q, data, reply, err);
+}
+
+static void person_ready(struct qmp *q, const char *version, void *data) {
+        struct person *p = data;
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (qmp_execute_raw(q, p->command, 60 * 1000, person_reply, p, &err) < 0)
+                person_answer(q, p, NULL, &err);
+}
+
+static void person_closed(struct qmp *q, const struct error *err, void *data) {
+        person_answer(q, data, NULL, err);
+}
+
+void vm_qmp(struct vm *vm, const char *command, vm_qmp_fn fn, void *data) {
+        static const struct qmp_ops ops = { .ready = person_ready, .closed = person_closed };
+        _cleanup_free_ char *path = vm_runtime_path(vm, "qmp-user.sock");
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct person *p = xcalloc(1, sizeof(*p));
+        struct qmp *q;
+
+        *p = (struct person) { .command = xstrdup(command), .fn = fn, .data = data };
+        if (qmp_connect(vm->env->loop, path, &ops, p, &q, &err) < 0) {
+                fn(NULL, &err, data);
+                free(p->command);
+                free(p);
+        }
+}

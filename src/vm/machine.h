@@ -1,0 +1,175 @@
+/* The inside of a machine, for the files of vm/ only. */
+#pragma once
+
+#include "journal/journal.h"
+#include "qemu/process.h"
+#include "qemu/qmp.h"
+#include "vm/vm.h"
+#include "work/work.h"
+
+struct console;
+struct vm_log;
+
+/* One row of a table of steps. run: 0 done, 1 goes on later (step_finish()), negative: failed. */
+struct step {
+        const char *name;
+        int (*run)(struct vm *vm, struct error *err);
+};
+
+struct step_table {
+        const char *name; /* "start" */
+        const struct step *steps;
+        size_t n;
+};
+
+/* The operation under way. */
+struct operation {
+        const struct step_table *table; /* NULL: none */
+        const char *name;               /* "start", "stop", … */
+        struct vm_watch watch;
+        uint64_t began_us, step_began_us;
+        size_t step, last; /* the step that runs; the first that does not belong to it */
+        json_t *steps;     /* owned: {name, seconds} of those that are done */
+        json_t *faults;    /* owned */
+        bool invalid;      /* the faults are why it fails */
+        bool advancing;
+};
+
+struct vm {
+        struct vm_env *env;
+        char *name;
+        struct vm_definition definition; /* all owned */
+        struct def_summary summary;
+        bool saved;
+
+        enum vm_state state;
+        char *reason; /* owned; of failed */
+        struct operation op;
+
+        /* of the start under way, or of the machine that runs */
+        struct vm_start_options options; /* owned */
+        struct plan *plan;               /* owned; NULL after adoption */
+        struct work *work;
+        uid_t uid; /* QEMU's; (uid_t) -1: the daemon's own */
+        struct process process;
+        int qmp_fd, qmp_user_fd, console_fd; /* listening, until QEMU has them */
+        struct qmp *qmp;
+        bool qmp_ready;
+        unsigned qmp_losses;
+        sd_event_source *pidfd_source, *report_source, *timer;
+        sd_bus_slot *scope_slot;
+        uint64_t log_offset; /* where this start's part of the log begins */
+        json_t *disks;       /* owned: the plan's, kept over adoption */
+        struct complete_use *uses; /* view of disks */
+        size_t n_uses;
+        bool has_console;
+
+        /* the end that is under way or expected */
+        bool ending;            /* QEMU was told to go: what follows is ending_state */
+        enum vm_state ending_state;
+        char *ending_reason; /* owned */
+        uint64_t stop_deadline_us; /* CLOCK_MONOTONIC */
+        bool stop_force;
+
+        struct vm_watch *waiters; /* owned: whoever waits for the end besides the operation */
+        size_t n_waiters;
+
+        struct journal *journal; /* open while something is to be undone */
+        struct console *console;
+        struct vm_log *log;
+        void (*adopted)(struct vm *vm, void *data);
+        void *adopted_data;
+};
+
+/* state.c */
+void vm_set_state(struct vm *vm, enum vm_state state, const char *reason);
+void vm_event(struct vm *vm, const char *event, json_t *data);
+void vm_warn(struct vm *vm, const char *fmt, ...) _printf_(2, 3);
+
+/* record.c: state.json and definition.toml in the run-time folder */
+int record_write(struct vm *vm, struct error *err);
+/* Without a way to fail: a full disk is a warning. */
+void record_update(struct vm *vm);
+int record_write_definition(struct vm *vm, struct error *err);
+int record_read(struct vm_env *env, const char *name, struct vm **ret, pid_t *ret_pid, uint64_t *ret_start_time,
+                struct error *err);
+char *vm_runtime_path(const struct vm *vm, const char *file);
+
+/* step.c */
+bool operation_begin(struct vm *vm, const struct step_table *table, size_t first, size_t last, const char *name,
+                     const struct vm_watch *watch);
+void step_advance(struct vm *vm);
+/* The step that went on later is done, or failed with err. */
+void step_finish(struct vm *vm, const struct error *err);
+/* Counts the running step as done without going on. */
+void step_mark_done(struct vm *vm);
+/* Ends the operation. message NULL: done. */
+void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, const char *note);
+/* In test builds, VORE_TEST_KILL=table:step:before|after ends the daemon here by SIGKILL. */
+void test_kill(const char *table, const char *step, const char *when);
+void watch_refuse(struct vm *vm, const struct vm_watch *watch, enum vm_outcome outcome, const char *fmt, ...)
+        _printf_(4, 5);
+void watch_note(struct vm *vm, const struct vm_watch *watch, const char *note);
+
+/* start.c */
+extern const struct step_table start_table;
+enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_SOCKETS, START_STEP_ACCESS, START_STEP_SPAWN, START_STEP_EXEC,
+       START_STEP_CONNECT, START_STEP_VCPUS, START_STEP_RUN, START_STEP_COUNT };
+/* How many of them prepare() takes. */
+enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
+
+/* stop.c */
+extern const struct step_table stop_table;
+/* A step of stop failed: the machine runs on. */
+void stop_fail(struct vm *vm, const char *reason);
+enum { STOP_STEP_POWERDOWN, STOP_STEP_WAIT, STOP_STEP_EXIT, STOP_STEP_COUNT };
+
+/* guest.c: QMP and the process */
+int guest_connect(struct vm *vm, struct error *err);
+/* Whoever waits for the state of an adopted machine is told. */
+void adoption_done(struct vm *vm);
+int guest_watch_process(struct vm *vm, struct error *err);
+/* Tells QEMU to go (quit, then SIGKILL after a while); the machine then ends in state with reason. */
+void guest_end(struct vm *vm, enum vm_state state, const char *reason);
+/* The same by SIGKILL at once. */
+void guest_end_now(struct vm *vm, enum vm_state state, const char *reason);
+/* One timer per machine; replaces the last. */
+int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err);
+void vm_timer_off(struct vm *vm);
+
+/* end.c: QEMU is gone, or never was: undo everything, set the state, end the operation. */
+void vm_end(struct vm *vm, enum vm_state state, const char *reason);
+/* The start failed: QEMU is ended if it is there, then vm_end(). */
+void start_fail(struct vm *vm, const char *reason);
+/* All of a start's steps that were wanted are done. */
+void start_complete(struct vm *vm);
+/* Answered with VM_DONE when the machine has ended. */
+void end_wait(struct vm *vm, const struct vm_watch *watch);
+
+/* undo.c: the journal's kinds of entries and their undo */
+int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);
+/* Newest first; what cannot be undone is warned about and stays in the journal. */
+void undo_all(struct vm *vm);
+void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
+
+/* folder.c */
+int folder_instance(struct vm *vm, struct error *err);
+int folder_copy_work(void *vm, int report_fd, json_t **ret, struct error *err);
+
+/* log.c */
+int vm_log_start(struct vm *vm, struct error *err);
+void vm_log_note(struct vm *vm, const char *fmt, ...) _printf_(2, 3);
+void vm_log_watch(struct vm *vm);
+void vm_log_unwatch(struct vm *vm);
+
+/* console.c */
+int console_start(struct vm *vm, bool fresh, struct error *err);
+void console_stop(struct vm *vm);
+void console_free(struct vm *vm);
+
+/* scope.c */
+int scope_start(struct vm *vm, struct error *err);
+
+/* acl.c: adds or removes the named user's entry on a device node. */
+int acl_grant(const char *path, uid_t uid, bool write, struct error *err);
+int acl_revoke(const char *path, uid_t uid, struct error *err);

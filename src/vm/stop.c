@@ -1,0 +1,69 @@
+/* Stop, row by row: the power button, the guest's time to react, the end of QEMU. */
+#include "vm/machine.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+
+static void pressed(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
+        struct vm *vm = data;
+
+        /* The guest may be off before the answer to the button comes. */
+        if (vm->op.table == &stop_table && vm->op.step == STOP_STEP_POWERDOWN)
+                step_finish(vm, reply ? NULL : err);
+}
+
+/* A paused guest could not react: it is resumed. */
+static int step_powerdown(struct vm *vm, struct error *err) {
+        int r;
+
+        if (!vm->qmp_ready)
+                return error_set(err, -ENOTCONN, "QEMU's monitor cannot be reached: vore kill %s ends it", vm->name);
+        r = qmp_execute(vm->qmp, "cont", NULL, 0, NULL, NULL, err);
+        if (r >= 0)
+                r = qmp_execute(vm->qmp, "system_powerdown", NULL, 0, pressed, vm, err);
+        return r < 0 ? r : 1;
+}
+
+static int guest_ignores(sd_event_source *source, uint64_t now, void *data) {
+        struct vm *vm = data;
+
+        vm_timer_off(vm);
+        if (vm->stop_force) {
+                vm_log_note(vm, "the guest ignored the power button: it is ended");
+                step_finish(vm, NULL);
+        } else
+                stop_fail(vm, "the guest did not react to the power button");
+        return 0;
+}
+
+static int step_wait(struct vm *vm, struct error *err) {
+        int r = vm_timer(vm, vm->stop_deadline_us, guest_ignores, err);
+
+        return r < 0 ? r : 1;
+}
+
+/* Its end is QEMU's: vm_end() counts it as done. */
+static int step_exit(struct vm *vm, struct error *err) {
+        vm_timer_off(vm);
+        guest_end(vm, VM_STOPPED, NULL);
+        return 1;
+}
+
+static const struct step steps[STOP_STEP_COUNT] = {
+        [STOP_STEP_POWERDOWN] = { "powerdown", step_powerdown },
+        [STOP_STEP_WAIT] = { "wait", step_wait },
+        [STOP_STEP_EXIT] = { "exit", step_exit },
+};
+
+const struct step_table stop_table = { "stop", steps, STOP_STEP_COUNT };
+
+void stop_fail(struct vm *vm, const char *reason) {
+        bool timeout = vm->op.step == STOP_STEP_WAIT;
+
+        vm_timer_off(vm);
+        vm_log_note(vm, "not stopped: %s", reason);
+        vm->stop_deadline_us = 0;
+        vm_set_state(vm, VM_RUNNING, NULL);
+        operation_end(vm, timeout ? VM_STOP_TIMEOUT : VM_ERROR, reason, NULL);
+}
