@@ -5,7 +5,8 @@ import pytest
 
 from world import definition
 
-FAULT = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<severity>error|warning): (?P<key>\S+): (?P<text>.+)$")
+FAULT = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<severity>error|warning): "
+                   r"(?:(?P<key>[\w.\[\]-]+): )?(?P<text>.+)$")
 
 
 def faults(result):
@@ -27,23 +28,24 @@ GOOD = '[machine]\nname = "vm"\nmemory = "64M"\nkvm = false\n'
     (GOOD + "[[disk]]\npreset = \"virtio\"\n", [(5, None, "path")]),
     (GOOD + "[[disk]]\npath = \"/dev/null\"\n", [(5, None, "preset")]),
     (GOOD + "[[disk]]\npreset = \"virtio\"\npath = \"/nowhere/x.img\"\n", [(7, None, "path")]),
-    (GOOD + "[[disk]]\npreset = \"floppy\"\npath = \"/dev/null\"\n", [(6, None, "preset")]),
+    (GOOD + "[[disk]]\npreset = \"floppy\"\npath = \"images/vm.img\"\n", [(6, None, "preset")]),
     (GOOD + "[machine]\nname = \"twice\"\n", [(5, None, None)]),
     (GOOD + "[spice\n", [(5, None, None)]),
     (GOOD.replace("kvm = false", "features = [\"spicy\"]"), [(4, None, "spice")]),
     (GOOD + "features = [\"spice\"]\n[spice]\nenabled = false\n", [(None, None, "spice")]),
     (GOOD + "[[vfio]]\naddr = \"0b:00.3\"\n", [(None, None, "not supported by this version")]),
     (GOOD + "[pulse]\nenabled = true\n", [(None, None, "not supported by this version")]),
-])
+], ids=range(18))
 def test_broken_definitions(unstarted, text, places):
-    path = unstarted.write("vm.toml", text)
-    result = unstarted.vore("check", path).failed(1)
+    unstarted.image("vm")
+    result = unstarted.vore("check", unstarted.write("vm.toml", text)).failed(1)
     found = [f for f in faults(result) if f["severity"] == "error"]
     assert len(found) >= len(places), result
     for line, column, word in places:
         assert any((line is None or int(f["line"]) == line) and (column is None or int(f["column"]) == column) and
-                   (word is None or word in f["key"] + f["text"] + result.err) for f in found), (line, word, result)
+                   (word is None or word in (f["key"] or "") + f["text"] + result.err) for f in found), (line, word, result)
     assert all(f["file"].endswith("vm.toml") for f in found)
+    assert len(result.err.splitlines()) == len(faults(result)), result  # one line each
 
 
 def test_all_faults_in_one_go(unstarted):

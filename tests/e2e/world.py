@@ -262,15 +262,16 @@ class World:
             self.state, self.runtime, self.config = self.base / "state", self.base / "run", self.base / "vored.toml"
             self.cache = self.state / "cache"
         else:
-            self.state, self.runtime = self.folder("state") / "vore", self.folder("run") / "vore"
+            self.state, self.runtime = self.folder("state") / "vore", self.folder("run", 0o700) / "vore"
             self.config, self.cache = self.folder("config/vore") / "vored.toml", self.folder("cache")
         self.socket, self.log = self.runtime / "vored.sock", self.base / "vored.log"
         os.chown(self.base, self.uid, self.uid if IS_ROOT else -1)
         self.reach_programs(settings)
 
-    def folder(self, name):
+    def folder(self, name, mode=0o755):
         path = self.base / name
         path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode)
         if IS_ROOT:
             for p in (path, *path.parents):
                 if p == self.base.parent:
@@ -283,10 +284,11 @@ class World:
         def reachable(path):
             return all(p.stat().st_mode & 1 for p in (path, *path.parents))
         lines = settings
-        if self.uid and IS_ROOT and not reachable(BUILD / "vored"):
+        if self.uid and IS_ROOT and not reachable(BUILD):
             self.programs = self.folder("programs")
-            for name in ("vored", "vore"):
-                shutil.copy2(BUILD / name, self.programs / name)
+            for path in BUILD.glob("vore*"):
+                if path.is_file():
+                    shutil.copy2(path, self.programs)
             shutil.copytree(ROOT / "lua", self.programs / "lua")
             subprocess.run(["chmod", "-R", "a+rX", self.programs], check=True)
             lines = with_qemu(lines, script=self.programs / "lua/qemu.lua")
@@ -350,8 +352,8 @@ class World:
     # --- what a test does with it ---
 
     def popen(self, *args, **options):
-        return subprocess.Popen([self.programs / "vore", *map(str, args)], env=self.env(),
-                                **{"cwd": self.base, "text": True, **self.who(), **options})
+        return subprocess.Popen([self.programs / "vore", *map(str, args)],
+                                **{"env": self.env(), "cwd": self.base, "text": True, **self.who(), **options})
 
     def vore(self, *args, stdin="", timeout=2 * PATIENCE, cwd=None, env=None):
         p = subprocess.run([self.programs / "vore", *map(str, args)], env={**self.env(), **(env or {})}, input=stdin,
