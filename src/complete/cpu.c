@@ -31,11 +31,17 @@ static void fill_hyperv(struct fill *f) {
         DEF_MARK(c, hyperv, ORIGIN_HOST, possible ? "KVM" : "no KVM");
 }
 
+/* Only of what somebody asked for: the default is not theirs to answer for. */
+static bool amount_asked(const struct def_cpu *c) {
+        return DEF_GIVEN(c, amount) || DEF_GIVEN(c, threads) || DEF_GIVEN(c, cores) || DEF_GIVEN(c, dies) ||
+               DEF_GIVEN(c, sockets);
+}
+
 static void check_amount(struct fill *f) {
         struct def_cpu *c = &f->def->cpu;
         _cleanup_host_cpus_ struct host_cpus cpus = { 0 };
 
-        if (host_cpus(f->req->host, &cpus, NULL) < 0 || c->amount <= (int64_t) cpus.n)
+        if (!amount_asked(c) || host_cpus(f->req->host, &cpus, NULL) < 0 || c->amount <= (int64_t) cpus.n)
                 return;
         FILL_WARNING(f, c, amount, "amount", NULL,
                      "%lld vCPUs are more than the %zu CPUs of this host: they will wait for each other",

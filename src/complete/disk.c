@@ -34,12 +34,16 @@ static void check_type(struct fill *f, struct def_disk *d, const char *seen) {
         else if (given && seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
                 FILL_ERROR(f, d, disk_type, "disk_type", write_type(f, d->path, "raw"),
                            "%s is no %s image: it has no such header", d->path, d->disk_type);
+        else if (!given && seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, "raw"),
+                           "%s is %s by its name, but has no such header", d->path, d->disk_type);
         else if (!given && seen && !str_eq(seen, d->disk_type))
                 FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, seen),
                            "%s is %s by its name, but begins like %s", d->path, d->disk_type, seen);
 }
 
-/* The name in the same folder that is nearest, if it is near at all. */
+/* The name in the same folder that is nearest, if it is near at all. Not of /dev itself: there the nearest
+ * name is some other disk. */
 static const char *nearest_name(struct fill *f, const char *path) {
         const char *slash = strrchr(path, '/');
         _cleanup_free_ char *folder = strndup(path, (size_t) (slash - path));
@@ -47,7 +51,7 @@ static const char *nearest_name(struct fill *f, const char *path) {
         unsigned best = (unsigned) strlen(slash + 1) / 2 + 1;
         const char *found = NULL;
 
-        if (!folder || host_names(f->req->host, *folder ? folder : "/", &names) < 0)
+        if (!folder || str_eq(folder, "/dev") || host_names(f->req->host, *folder ? folder : "/", &names) < 0)
                 return NULL;
         for (size_t i = 0; i < names.n; i++) {
                 unsigned distance = str_distance(names.items[i], slash + 1);

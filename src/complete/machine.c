@@ -63,26 +63,33 @@ static void fill_chipset(struct fill *f) {
                    m->chipset, m->arch, known.data);
 }
 
+/* What was chosen for the host's own architecture does not run another one. */
+static bool qemu_chosen(struct fill *f) {
+        const struct settings *s = f->req->settings;
+        _cleanup_free_ char *own = NULL;
+
+        if (!f->req->qemu_binary)
+                return false;
+        return (s && s->qemu.binary) || host_arch(f->req->host, &own) < 0 ||
+               str_eq(own, f->def->machine.arch);
+}
+
 static void check_qemu(struct fill *f) {
         struct def_machine *m = &f->def->machine;
         const struct settings *s = f->req->settings;
+        const char *binary = s ? s->qemu.binary : NULL, *hint = "correct binary under [qemu] in vored.toml";
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_free_ char *found = NULL;
-        const char *hint;
         size_t i = find_arch(m->arch);
 
-        if (f->req->qemu_binary)
+        if (qemu_chosen(f) || host_qemu(f->req->host, binary, m->arch, &found, &err) == 0)
                 return;
-        if (s && s->qemu.binary)
-                hint = "correct binary under [qemu] in vored.toml";
-        else
-                hint = arena_printf(f->arena,
-                                    "install QEMU (Debian's package is %s), or set binary under [qemu] in "
-                                    "vored.toml",
-                                    i < ARRAY_SIZE(arches) ? arches[i].package : "qemu-system");
-        (void) host_qemu(f->req->host, s ? s->qemu.binary : NULL, m->arch, &found, &err);
-        FILL_ERROR(f, m, arch, "arch", hint, "no QEMU for %s on this host: %s", m->arch,
-                   err.code ? error_text(&err) : "none was chosen");
+        if (!binary)
+                hint = arena_printf(
+                        f->arena,
+                        "install QEMU (Debian's package is %s), or set binary under [qemu] in vored.toml",
+                        i < ARRAY_SIZE(arches) ? arches[i].package : "qemu-system");
+        FILL_ERROR(f, m, arch, "arch", hint, "no QEMU for %s on this host: %s", m->arch, error_text(&err));
 }
 
 static void fill_uuid(struct fill *f) {
@@ -129,7 +136,8 @@ void fill_kvm(struct fill *f) {
                                          "write kvm = false to pass devices to an emulated machine",
                            "passing devices needs KVM, which is not usable: %s", f->kvm_why);
         else
-                FILL_WARNING(f, m, kvm, "kvm", f->kvm_hint,
+                FILL_WARNING(f, m, kvm, "kvm",
+                             f->kvm_hint ? f->kvm_hint : "write kvm = false to say that it is meant so",
                              "KVM is not usable: %s; the CPU will be emulated (TCG), which is much slower",
                              f->kvm_why);
 }

@@ -40,7 +40,7 @@ static bool check_file(struct fill *f, const char *key, const char *section, con
                 return true;
         FILL_ERROR(f, u, firmware, "firmware",
                    "install the firmware (Debian's package is ovmf), or correct vored.toml",
-                   "%s of [uefi.%s] in vored.toml: %s %s", key, section, path,
+                   "%s of [uefi.%s] in vored.toml, %s: %s", key, section, path,
                    r < 0 ? strerror(-r) : "is no file");
         return false;
 }
