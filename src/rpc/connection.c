@@ -89,7 +89,8 @@ static void flush(struct conn *c) {
                 if (n < 0 && errno == EAGAIN)
                         return;
                 if (n < 0) {
-                        c->broken = errno != EPIPE && errno != ECONNRESET;
+                        /* A handler that still answers has to learn it; else calls may wait that were sent before. */
+                        c->broken = (errno != EPIPE && errno != ECONNRESET) || (c->call && !c->call->oneway);
                         hung_up(c);
                         return;
                 }

@@ -30,7 +30,8 @@ struct rpc_server {
         struct listener *listeners;
         struct conn *connections;
         size_t n_connections;
-        sd_event_source *pause; /* set while nothing is accepted */
+        sd_event_source *pause; /* its end lets connections in again */
+        bool paused;            /* nothing is accepted */
 };
 
 struct conn {
@@ -58,7 +59,7 @@ struct rpc_call {
         struct conn *conn; /* NULL: gone */
         const struct rpc_interface *interface;
         struct ucred peer;
-        bool more, oneway, upgrade;
+        bool more, oneway;
         void (*gone)(struct rpc_call *call, void *data);
         void *gone_data;
 };

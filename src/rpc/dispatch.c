@@ -118,6 +118,5 @@ void dispatch(struct conn *c, const json_t *message) {
                 return;
         call->interface = bound->interface;
         call->more = e.more && !e.oneway && row->more;
-        call->upgrade = e.upgrade;
         row->fn(call, params, bound->data);
 }

@@ -15,8 +15,9 @@ static int address_of(const char *path, struct sockaddr_un *ret, struct error *e
         if (str_empty(path))
                 return error_set(err, -EINVAL, "the path of the socket is empty");
         if (strlen(path) >= sizeof(ret->sun_path))
-                return error_set(err, -ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes, this has %zu",
-                                 path, sizeof(ret->sun_path) - 1, strlen(path));
+                return error_set(err, -ENAMETOOLONG,
+                                 "%s: the path of a socket has at most %zu bytes, and this has %zu", path,
+                                 sizeof(ret->sun_path) - 1, strlen(path));
         *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
         memcpy(ret->sun_path, path, strlen(path));
         return 0;
@@ -54,20 +55,19 @@ static int set_access(const char *path, mode_t mode, gid_t gid, struct error *er
         return 0;
 }
 
-static int bind_and_listen(const char *path, mode_t mode, gid_t gid, int *ret_fd, struct error *err) {
+static int bind_and_listen(const char *path, const struct sockaddr_un *address, mode_t mode, gid_t gid,
+                           int *ret_fd, struct error *err) {
         _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        struct sockaddr_un address;
-        int r = address_of(path, &address, err);
+        int r;
 
-        if (r == 0 && fd < 0)
-                r = error_errno(err, errno, "cannot make a socket");
-        if (r == 0)
-                r = clear_stale(path, &address, err);
+        if (fd < 0)
+                return error_errno(err, errno, "cannot make a socket");
+        r = clear_stale(path, address, err);
         if (r < 0)
                 return r;
         /* bind(2) takes the mode of the socket's own inode, less umask, for the one that it makes in the
          * folder (unix_bind_bsd in net/unix/af_unix.c), so the name never stands open to others. */
-        if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+        if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *) address, sizeof(*address)) < 0)
                 return error_errno(err, errno, "cannot bind %s", path);
         r = set_access(path, mode, gid, err);
         if (r == 0 && listen(fd, BACKLOG) < 0)
@@ -90,7 +90,7 @@ static int take_lock(const char *path, int *ret_fd, struct error *err) {
                 if (r == -EAGAIN)
                         return error_set(err, -EADDRINUSE, "%s: another process is about to listen", path);
                 if (r < 0)
-                        return r;
+                        return error_prefix(err, "cannot listen there"), r;
                 if (fstat(fd, &st) < 0)
                         return error_errno(err, errno, "cannot lock %s", path);
                 if (st.st_nlink > 0) {
@@ -110,7 +110,7 @@ int rpc_listen(const char *path, mode_t mode, gid_t gid, int *ret_fd, struct err
                 r = take_lock(lock_path, &lock, err);
         if (r < 0)
                 return r;
-        r = bind_and_listen(path, mode, gid, ret_fd, err);
+        r = bind_and_listen(path, &address, mode, gid, ret_fd, err);
         (void) unlink(lock_path);
         return r;
 }

@@ -19,14 +19,14 @@ static const struct rpc_limits default_limits = {
 };
 
 static void set_accepting(struct rpc_server *s, bool on) {
+        s->paused = !on;
         for (struct listener *l = s->listeners; l; l = l->next)
                 (void) sd_event_source_set_enabled(l->source, on ? SD_EVENT_ON : SD_EVENT_OFF);
-        if (on)
-                s->pause = sd_event_source_disable_unref(s->pause);
+        (void) sd_event_source_set_enabled(s->pause, on ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
 void server_conn_closed(struct rpc_server *s) {
-        if (s->pause)
+        if (s->paused)
                 set_accepting(s, true);
 }
 
@@ -38,12 +38,9 @@ static int on_pause_end(sd_event_source *source, uint64_t usec, void *data) {
 /* The waiting client keeps the listening socket readable: without a pause the loop would spin. What ran out
  * may come back from elsewhere, so a closed connection is not all that is waited for. */
 static void pause_accepting(struct rpc_server *s, int error) {
-        if (s->pause)
-                return;
-        log_warning("cannot take a connection: %s", strerror(error));
-        if (sd_event_add_time(s->loop, &s->pause, CLOCK_MONOTONIC,
-                              clock_monotonic_us() + s->limits.accept_pause_us, 0, on_pause_end, s) >= 0)
-                set_accepting(s, false);
+        log_debug("rpc: cannot take a connection: %s", strerror(error));
+        (void) sd_event_source_set_time(s->pause, clock_monotonic_us() + s->limits.accept_pause_us);
+        set_accepting(s, false);
 }
 
 static bool is_shortage(int error) {
@@ -130,8 +127,15 @@ int rpc_server_new(sd_event *loop, const struct rpc_identity *id, const struct r
         s->loop = sd_event_ref(loop);
         s->identity = id;
         s->limits = default_limits;
-        r = bind_interface(&s->bound[0], &rpc_service, s, err);
-        if (r == 0)
+        /* Made now: the first timer of a loop takes a descriptor, and this one is for when there are none. */
+        r = sd_event_add_time(loop, &s->pause, CLOCK_MONOTONIC, 0, 0, on_pause_end, s);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(s->pause, SD_EVENT_OFF);
+        if (r < 0)
+                error_errno(err, r, "cannot watch the time");
+        else
+                r = bind_interface(&s->bound[0], &rpc_service, s, err);
+        if (r >= 0)
                 r = bind_interface(&s->bound[1], interface, data, err);
         if (r < 0) {
                 rpc_server_free(s);
