@@ -47,7 +47,7 @@ end
 
 -- The running kernel as a number: 6.1.0 -> 6.01.
 local function kernel_version()
-  local major, minor = read("/proc/sys/kernel/osrelease"):match("^(%d+)%.(%d+)")
+  local major, minor = read("/proc/version"):match("^Linux version (%d+)%.(%d+)")
   return tonumber(major or 0) + tonumber(minor or 0) / 100
 end
 

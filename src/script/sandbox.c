@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -48,8 +49,20 @@ static int call_original(lua_State *L) {
         return lua_gettop(L);
 }
 
+/* Facts of the host come from the captured tree when one is replayed, as they do for the rest of the walk. */
+static void replay_host(lua_State *L) {
+        const char *root = getenv("VORE_HOST_ROOT"), *path = lua_tostring(L, 1);
+
+        if (str_empty(root) || !path || (!str_starts(path, "/proc/") && !str_starts(path, "/sys/")))
+                return;
+        lua_pushfstring(L, "%s%s", root, path);
+        lua_replace(L, 1);
+}
+
 static int l_io_open(lua_State *L) {
         const char *mode = luaL_optstring(L, 2, "r");
+
+        replay_host(L);
 
         if (!str_eq(mode, "r") && !str_eq(mode, "rb"))
                 return luaL_error(L, "io.open with mode \"%s\" is not there: scripts can only read files", mode);
@@ -59,6 +72,7 @@ static int l_io_open(lua_State *L) {
 static int l_io_lines(lua_State *L) {
         if (lua_isnoneornil(L, 1))
                 return luaL_error(L, "io.lines needs a file name: scripts have no input");
+        replay_host(L);
         return call_original(L);
 }
 
