@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""vore as a program against a fake daemon: test-vore-cli.py VORE FAKE-VORED"""
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+VORE, FAKE = "", ""
+
+MACHINES = [
+    {"name": "win10", "state": "running", "reason": None, "pid": 4711, "memory": 12 << 30, "vcpus": 12,
+     "auto_start": False, "saved": True},
+    {"name": "deb", "state": "failed", "reason": "crash\x1b[31m\nhere", "pid": None, "memory": 512 << 20, "vcpus": 2,
+     "auto_start": True, "saved": False},
+]
+FAULT = {"file": "x.toml", "line": 2, "column": 1, "severity": "error", "key": "machine.nmae",
+         "message": "unknown key", "hint": "did you mean name?"}
+WARNING = dict(FAULT, severity="warning", line=1, message="odd")
+STEPS = [{"name": "qemu", "seconds": 0.0124}]
+
+
+def ok(**parameters):
+    return {"parameters": parameters}
+
+
+def error(which, **parameters):
+    return {"error": "dev.vore.Manager." + which, "parameters": parameters}
+
+
+def going_on(**parameters):
+    return {"parameters": parameters, "continues": True}
+
+
+SCRIPT = {
+    "List": [ok(machines=MACHINES)],
+    "Load": [ok(name="x", saved=True, faults=[WARNING])],
+    "Start": [going_on(step={"name": "qemu", "seconds": None}), going_on(step=STEPS[0]),
+              ok(name="$name", state="running", pid=4711, seconds=0.061, steps=STEPS, faults=[WARNING], note=None)],
+    "Stop": [ok(name="$name", state="stopped", seconds=1.2, steps=[], note=None)],
+    "Kill": [error("NoSuchMachine", name="$name", candidates=["win10"])],
+    "Pause": [error("PermissionDenied", message="not yours")],
+    "Resume": [{"close": True}],
+    "Reset": [{"raw": "garbage\0"}],
+    "Unload": [ok()],
+    "Forget": [ok()],
+    "Save": [error("InvalidDefinition", faults=[FAULT])],
+    "Show": [ok(definition=None, source="# text\n", faults=None)],
+    "Logs": [ok(path="/log", text="one\ntwo\n")],
+    "Subscribe": [going_on(event={"sequence": 1, "time": 1.5, "vm": "a", "event": "state", "data": {"state": "running"}}),
+                  {"close": True}],
+    "Qmp": [ok(reply={"return": {"status": "running"}})],
+    "Console": [ok(writer=True), {"raw": "history\r\n"}, {"echo": True}],
+    "QemuCommand": [ok(arguments=["/usr/bin/qemu", "-name", "a b", "it's"], faults=[])],
+    "DiskPresets": [ok(presets=[{"name": "nvme", "description": "an NVMe drive"}])],
+    "Version": [ok(version="0.1.0", qemu="7.2.22", system=False, pid=12)],
+}
+
+
+class Fake:
+    def __init__(self, folder, changes=None):
+        self.socket = os.path.join(folder, "sock")
+        script = os.path.join(folder, "script.json")
+        with open(script, "w", encoding="utf-8") as f:
+            json.dump(dict(SCRIPT, **(changes or {})), f)
+        self.process = subprocess.Popen([FAKE, self.socket, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+
+    def calls(self):
+        with open(self.socket + ".calls", encoding="utf-8") as f:
+            return [json.loads(line) for line in f]
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Base(unittest.TestCase):
+    changes = None
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.fake = Fake(self.folder.name, self.changes)
+        self.env = dict(os.environ, VORE_SOCKET=self.fake.socket, TZ="UTC")
+        self.env.pop("NO_COLOR", None)
+        self.definition = os.path.join(self.folder.name, "x.toml")
+        with open(self.definition, "w", encoding="utf-8") as f:
+            f.write("[machine]\nnmae = 'x'\n")
+
+    def tearDown(self):
+        self.fake.end()
+        self.folder.cleanup()
+
+    def vore(self, *words, code=0, **more):
+        more.setdefault("stdin", subprocess.DEVNULL)
+        p = subprocess.run([VORE, *words], capture_output=True, text=True, timeout=20, cwd=self.folder.name,
+                           env=more.pop("env", self.env), check=False, **more)
+        self.assertEqual(p.returncode, code, (words, p.stdout, p.stderr))
+        return p.stdout, p.stderr
+
+    def on_terminal(self, *words, keys=b"", until=None, env=None):
+        """Runs vore on a pseudo-terminal; types keys once until was seen. Gives what it printed and its status."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execve(VORE, [VORE, *words], env or self.env)
+        seen, before = b"", termios.tcgetattr(fd)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if not select.select([fd], [], [], 1)[0]:
+                continue
+            try:
+                chunk = os.read(fd, 65536)
+            except OSError:
+                break
+            seen += chunk
+            if keys and (until or b"") in seen:
+                os.write(fd, keys)
+                keys = b""
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(fd)
+        return seen.decode(), status, before
+
+
+class Verbs(Base):
+    def test_list(self):
+        out, _ = self.vore("list")
+        self.assertEqual(out, "win10\trunning\t4711\t12G\t12\tno\tyes\t-\n"
+                              "deb\tfailed\t-\t512M\t2\tyes\tno\tcrash\\x1b[31m\\nhere\n")
+        out, _ = self.vore("list", "--json")
+        self.assertEqual(json.loads(out), MACHINES)
+        out, _ = self.vore("--json", "-c", self.fake.socket, "list", env=dict(self.env, VORE_SOCKET="/nonexistent"))
+        self.assertEqual(json.loads(out), MACHINES)
+        text, _, _ = self.on_terminal("list")
+        self.assertIn("\033[32mrunning\033[0m", text)
+        text, _, _ = self.on_terminal("list", env=dict(self.env, NO_COLOR="1"))
+        self.assertTrue(text.startswith("NAME   STATE     PID  MEMORY"), text)
+        self.assertNotIn("\033", text)
+
+    def test_start(self):
+        out, err = self.vore("start")
+        self.assertEqual(out, "deb is running (pid 4711, 61 ms)\n")
+        self.assertEqual(err, "deb: qemu ... 12 ms\nx.toml:1:1: warning: machine.nmae: odd (did you mean name?)\n")
+        out, err = self.vore("start", "deb", "--quiet")
+        self.assertNotIn("qemu", err)
+        out, err = self.vore("start", "deb", "--json")
+        self.assertEqual(json.loads(out), {"name": "deb", "state": "running", "pid": 4711, "seconds": 0.061, "steps": STEPS})
+        text, code, _ = self.on_terminal("start", "deb")
+        self.assertEqual(code, 0)
+        self.assertIn("deb: qemu ... 12 ms\r\n", text)
+
+    def test_load(self):
+        out, err = self.vore("load", "x.toml", "-s", "--cdrom", "x.toml")
+        self.assertEqual(out, "x is loaded and saved\n")
+        self.assertIn("x.toml:1:1: warning:", err)
+        call = self.fake.calls()[0]
+        folder = os.path.realpath(self.folder.name)
+        self.assertEqual(call["parameters"], {"toml": "[machine]\nnmae = 'x'\n", "directory": folder, "file": "x.toml",
+                                              "save": True, "cdroms": [folder + "/x.toml"]})
+        self.vore("load", "-", stdin=None, input="[machine]\n")
+        self.assertEqual(self.fake.calls()[1]["parameters"], {"toml": "[machine]\n", "directory": folder, "file": "-"})
+        _, err = self.vore("load", "absent.toml", code=1)
+        self.assertIn("absent.toml: No such file", err)
+        _, err = self.vore("load", "x.toml", "--cdrom", "absent.iso", code=1)
+        self.assertIn("--cdrom absent.iso: No such file", err)
+        with open(self.definition, "ab") as f:
+            f.write(b"# \xc3\xa9 \xff")
+        _, err = self.vore("load", "x.toml", code=1)
+        self.assertIn("x.toml:3:5: error: ", err)
+        with open(self.definition, "wb") as f:
+            f.write(b"#" * 65537)
+        _, err = self.vore("load", "x.toml", code=1)
+        self.assertIn("64 KiB", err)
+        self.assertEqual(len(self.fake.calls()), 2)
+
+    def test_boot(self):
+        out, err = self.vore("boot", "x.toml", "--cdrom", "x.toml", "--display")
+        self.assertEqual(out, "x is running (pid 4711, 61 ms)\n")
+        self.assertEqual(err.count("odd"), 1, "a warning of load and start is said once")
+        load, start = [call["parameters"] for call in self.fake.calls()]
+        self.assertNotIn("cdroms", load)
+        self.assertTrue(start["display"] and len(start["cdroms"]) == 1)
+
+    def test_errors(self):
+        _, err = self.vore("kill", "wni10", code=1)
+        self.assertIn('did you mean "win10"', err)
+        _, err = self.vore("pause", code=3)
+        self.assertIn("not yours", err)
+        _, err = self.vore("resume", code=1)
+        self.assertIn("closed the connection", err)
+        self.vore("reset", code=1)
+        _, err = self.vore("save", "win10", code=1)
+        self.assertEqual(err, "x.toml:2:1: error: machine.nmae: unknown key (did you mean name?)\n")
+        _, err = self.vore("prepare", "deb", code=1)
+        self.assertIn("does not know Prepare", err)
+        _, err = self.vore("show", code=1)
+        self.assertIn("several VMs fit; say which: vore show NAME\n  win10  running\n  deb    failed\n", err)
+        for words in (["lst"], ["forget"], ["list", "--bogus"], ["stop", "--timeout", "x"], ["stop", "a", "--all"], []):
+            self.vore(*words, code=2)
+        for words in (["attach", "1-2"], ["looking-glass", "--", "-F"], ["lg"], ["devices", "--usb"], ["pins"],
+                      ["scream", "start"], ["spice"], ["cdrom", "--eject"], ["release"], ["detach", "1-2", "a"],
+                      ["reserve", "--emit", "udev"]):
+            _, err = self.vore(*words, code=1)
+            self.assertIn("is not supported by this version", err)
+
+    def test_no_daemon(self):
+        absent = os.path.join(self.folder.name, "absent")
+        _, err = self.vore("list", "-c", absent, code=3)
+        self.assertIn("vored --socket " + absent, err)
+        dead = socket.socket(socket.AF_UNIX)
+        dead.bind(absent)
+        dead.close()
+        self.vore("list", "--conn=" + absent, code=3)
+        self.vore("--help", "-c", absent)
+        self.vore("--version")
+
+    def test_look(self):
+        self.assertEqual(self.vore("show", "a", "--source")[0], "# text\n")
+        self.assertEqual(json.loads(self.vore("show", "a", "--source", "--json")[0]), {"source": "# text\n"})
+        self.assertEqual(self.vore("logs", "a")[0], "one\ntwo\n")
+        lines = [json.loads(line) for line in self.vore("logs", "a", "-f", "--json")[0].splitlines()]
+        self.assertEqual([(line["vm"], line["event"], line["data"]) for line in lines],
+                         [("a", "log", {"line": "one"}), ("a", "log", {"line": "two"})])
+        out, _ = self.vore("events", code=1)
+        self.assertEqual(out, "1970-01-01T00:00:01.500\ta\tstate\tstate=running\n")
+        out, _ = self.vore("events", "--json", code=1)
+        self.assertLessEqual({"time", "vm", "event", "data"}, set(json.loads(out)))
+        self.assertEqual(json.loads(self.vore("qmp", "query-status")[0]), {"return": {"status": "running"}})
+        self.assertEqual(self.vore("x", "qemucmd", "a")[0], "/usr/bin/qemu -name 'a b' 'it'\\''s'\n")
+        self.assertEqual(json.loads(self.vore("x", "qemucmd", "./x.toml", "--exact", "--json")[0])[2], "a b")
+        self.assertEqual(self.fake.calls()[-1]["parameters"]["exact"], True)
+        self.assertEqual(self.vore("disk", "preset")[0], "nvme\tan NVMe drive\n")
+        self.assertEqual(json.loads(self.vore("d", "version", "--json")[0])["pid"], 12)
+
+    def test_output_fails(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            p = subprocess.run([VORE, "list"], stdout=full, stderr=subprocess.PIPE, env=self.env, text=True, check=False)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("No space left", p.stderr)
+        reader, writer = os.pipe()
+        os.close(reader)
+        p = subprocess.run([VORE, "list"], stdout=writer, stderr=subprocess.PIPE, env=self.env, text=True, check=False)
+        os.close(writer)
+        self.assertEqual(p.stderr, "")
+        p = subprocess.run(["sh", "-c", '"$0" list >&-', VORE], stderr=subprocess.PIPE, env=self.env, check=False)
+        self.assertEqual(p.returncode, 1)
+
+    def test_completion(self):
+        script, _ = self.vore("completion", "bash")
+        ask = ('%s\nvore() { "%s" "$@"; }\nt() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vore; '
+               'echo "${COMPREPLY[@]}"; }\nt vore sto\nt vore start ""\nt vore disk ""\nt vore stop --f\n'
+               't vore -c x lo\nt vore load x.\nt vore completion f\n' % (script, VORE))
+        p = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, env=self.env, check=False,
+                           cwd=self.folder.name)
+        self.assertEqual(p.stdout.splitlines(), ["stop", "win10 deb", "presets create", "--force", "load logs", "x.toml",
+                                                 "fish"], p.stderr)
+        for shell in ("zsh", "fish"):
+            self.assertIn("qemucmd", self.vore("completion", shell)[0])
+        self.vore("completion", "tcsh", code=2)
+
+
+class StopAll(Base):
+    changes = {"List": [ok(machines=[dict(MACHINES[0], name="vm%d" % i) for i in range(100)])]}
+
+    def test_all(self):
+        out, _ = self.vore("stop", "--all", "--timeout", "5", "--force")
+        self.assertEqual(sorted(out.splitlines()), sorted("vm%d is stopped (1200 ms)" % i for i in range(100)))
+        self.assertTrue(all(c["parameters"]["force"] and c["parameters"]["timeout"] == 5 for c in self.fake.calls()[1:]))
+        self.assertEqual(len(json.loads(self.vore("stop", "--all", "--json")[0])), 100)
+
+
+class StopAllFails(Base):
+    changes = {"List": [ok(machines=MACHINES)],
+               "Stop": [error("StopTimeout", name="$name", seconds=1.0, message="")]}
+
+    def test_all(self):
+        _, err = self.vore("stop", "--all", code=1)
+        self.assertIn("win10 did not power off in 1000 ms", err)
+        out, _ = self.vore("stop", "--all", "--json", code=1)
+        self.assertEqual(json.loads(out)[0]["error"], "StopTimeout")
+
+
+class Console(Base):
+    def test_pipe(self):
+        self.assertEqual(self.vore("console")[0], "history\r\n".replace("\r\n", "\n"))
+        self.assertEqual(self.vore("console", stdin=None, input="hello")[0], "history\nhello")
+
+    def test_terminal(self):
+        text, code, _ = self.on_terminal("console", keys=b"typed\x03\x1d", until=b"history")
+        self.assertEqual(code, 0)
+        self.assertIn("Ctrl-] leaves", text)
+        self.assertIn("left the console", text)
+
+    def test_terminal_is_restored(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            master, slave = os.openpty()
+            before = termios.tcgetattr(slave)
+            p = subprocess.Popen([VORE, "console", "win10"], stdin=slave, stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL, env=self.env)
+            self.assertEqual(p.stdout.read(9), b"history\r\n")
+            self.assertNotEqual(termios.tcgetattr(slave), before)
+            p.send_signal(number)
+            self.assertEqual(p.wait(), -number)
+            self.assertEqual(termios.tcgetattr(slave), before)
+            p.stdout.close()
+            os.close(master)
+            os.close(slave)
+
+
+class ConsoleReader(Base):
+    changes = {"Console": [ok(writer=False), {"raw": "history\r\n"}, {"close": True}]}
+
+    def test_reader(self):
+        _, err = self.vore("console")
+        self.assertIn("only reads", err)
+
+
+class DiskCreate(Base):
+    def test_create(self):
+        out, _ = self.vore("disk", "create", "a.qcow2", "1G")
+        self.assertEqual(out, "a.qcow2 is made (qcow2, 1G)\n")
+        self.assertEqual(json.loads(self.vore("disk", "create", "b.img", "1 MiB", "--json")[0]),
+                         {"path": "b.img", "type": "raw", "size": 1 << 20})
+        self.assertEqual(os.path.getsize(os.path.join(self.folder.name, "b.img")), 1 << 20)
+        self.vore("disk", "create", "c", "1M", "--type=raw")
+        self.assertEqual(os.path.getsize(os.path.join(self.folder.name, "c")), 1 << 20)
+        os.symlink("nowhere", os.path.join(self.folder.name, "link.img"))
+        for path in ("a.qcow2", "link.img"):
+            _, err = self.vore("disk", "create", path, "2G", code=1)
+            self.assertIn("never overwritten", err)
+        self.vore("disk", "create", "d.img", "20", code=2)
+        self.vore("disk", "create", "d.img", "20X", code=2)
+        self.vore("disk", "create", "d.img", "0", code=2)
+        self.vore("disk", "create", "d.img", "1G", "--type", "qcow3", code=2)
+        self.vore("disk", "create", "absent/d.img", "1G", code=1)
+        self.vore("disk", "create", "d.img", "1G", code=1, env=dict(self.env, PATH="/nonexistent"))
+        left = sorted(os.listdir(self.folder.name))
+        self.assertEqual([n for n in left if n.startswith((".", "d"))], [])
+
+
+if __name__ == "__main__":
+    FAKE, VORE = sys.argv.pop(), sys.argv.pop()
+    unittest.main()
