@@ -11,7 +11,7 @@ static void text_free(char *text) {
                 free(text);
 }
 
-static char *format(const char *fmt, va_list ap) {
+_printf_(1, 0) static char *format(const char *fmt, va_list ap) {
         char *text = NULL;
 
         return vasprintf(&text, fmt, ap) < 0 ? out_of_memory : text;
