@@ -53,22 +53,27 @@ void input_done(struct input *in) {
         *in = INPUT_INIT;
 }
 
+/* Bytes of the UTF-8 character at p, of which n are there; 0 if there is none. */
+static size_t character_len(const char *p, size_t n) {
+        for (size_t len = 1; len <= MIN(n, (size_t) 4); len++) {
+                _cleanup_json_ json_t *valid = json_stringn(p, len);
+
+                if (valid)
+                        return len;
+        }
+        return 0;
+}
+
 /* Where the text stops being UTF-8, as a fault in the form that the daemon uses. */
 static json_t *not_utf8(const struct input *in) {
-        json_t *faults = json_array(), *fault = json_object(), *part;
+        json_t *faults = json_array(), *fault = json_object();
         int64_t line = 1, column = 1;
 
-        for (size_t i = 0; i < in->len; i++) {
-                size_t n = 1;
+        for (size_t i = 0, len; (len = character_len(in->text + i, in->len - i)) > 0; i += len) {
+                bool newline = in->text[i] == '\n';
 
-                while (n <= 4 && i + n <= in->len && !(part = json_stringn(in->text + i, n)))
-                        n++;
-                if (n > 4 || i + n > in->len)
-                        break;
-                json_decref(part);
-                column = in->text[i] == '\n' ? 1 : column + 1;
-                line += in->text[i] == '\n';
-                i += n - 1;
+                column = newline ? 1 : column + 1;
+                line += newline;
         }
         json_put_str(fault, "file", in->file);
         json_put_int(fault, "line", line);

@@ -110,7 +110,10 @@ class Base(unittest.TestCase):
         """Runs vore on a pseudo-terminal; types keys once until was seen. Gives what it printed and its status."""
         pid, fd = pty.fork()
         if pid == 0:
-            os.execve(VORE, [VORE, *words], env or self.env)
+            try:
+                os.execve(VORE, [VORE, *words], env or self.env)
+            finally:
+                os._exit(127)
         seen, before = b"", termios.tcgetattr(fd)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
