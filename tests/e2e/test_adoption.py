@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 
 import pytest
@@ -193,7 +194,7 @@ def test_socket_handed_over_is_never_unlinked(unstarted):
         handed.bind(str(path))
         os.chmod(path, 0o777)
         handed.listen()
-        world.wrap = ["python3", "-c", "import os, sys\nos.dup2(int(sys.argv[1]), 3)\n"
+        world.wrap = [sys.executable, "-c", "import os, sys\nos.dup2(int(sys.argv[1]), 3)\n"
                       "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
                       "os.execv(sys.argv[2], sys.argv[2:])", str(handed.fileno())]
         who = world.who
