@@ -39,13 +39,15 @@ static bool amount_asked(const struct def_cpu *c) {
 
 static void check_amount(struct fill *f) {
         struct def_cpu *c = &f->def->cpu;
-        _cleanup_host_cpus_ struct host_cpus cpus = { 0 };
+        _cleanup_free_ int *cpus = NULL;
+        size_t n = 0;
 
-        if (!amount_asked(c) || host_cpus(f->req->host, &cpus, NULL) < 0 || c->amount <= (int64_t) cpus.n)
+        if (!amount_asked(c) || host_cpus_online(f->req->host, &cpus, &n, NULL) < 0 ||
+            c->amount <= (int64_t) n)
                 return;
         FILL_WARNING(f, c, amount, "amount", NULL,
                      "%lld vCPUs are more than the %zu CPUs of this host: they will wait for each other",
-                     (long long) c->amount, cpus.n);
+                     (long long) c->amount, n);
 }
 
 void fill_cpu(struct fill *f) {

@@ -146,7 +146,7 @@ static void check_other_vms(struct fill *f, const struct def_disk *d, const stru
                 if ((d->read_only && u->read_only) || str_eq(u->vm, f->def->machine.name))
                         continue;
                 if (!str_eq(u->path, d->path) &&
-                    (host_disk(f->req->host, u->path, &other) < 0 || !host_disk_same(&other, found)))
+                    (host_disk(f->req->host, u->path, &other) < 0 || !host_disk_overlap(&other, found)))
                         continue;
                 FILL_ERROR(f, d, path, "path",
                            arena_printf(f->arena, "vore stop %s first, or write read-only = true in both",
@@ -164,10 +164,11 @@ static void check_twice(struct fill *f, size_t index, const struct host_disk *fo
                 /* Equal names are told where they are read. */
                 if (str_eq(d->path, other->path) || (d->read_only && other->read_only))
                         continue;
-                if (!found[i].path || !host_disk_same(&found[i], &found[index]))
+                if (!found[i].path || !host_disk_overlap(&found[i], &found[index]))
                         continue;
-                FILL_ERROR(f, d, path, "path", NULL, "%s is the same disk as %s of disk[%zu]", d->path,
-                           other->path, i);
+                FILL_ERROR(f, d, path, "path", NULL,
+                           "%s is the same disk as %s of disk[%zu], or a part of it", d->path, other->path,
+                           i);
                 return;
         }
 }

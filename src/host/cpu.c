@@ -4,8 +4,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-enum { CPU_MAX = 8192 };
+enum { CPU_MAX = 8192, BLOCK_MAX = 16384 };
 
 static int int_compare(const void *a, const void *b) {
         return *(const int *) a - *(const int *) b;
@@ -82,63 +84,108 @@ static int topology_int(const struct host *h, int cpu, const char *name) {
 }
 
 /* Without sysfs: as many as cpuinfo has "processor" lines. */
-static void count_processors(const char *cpuinfo, int **ret, size_t *ret_n) {
+static int count_processors(const struct host *h, int **ret, size_t *ret_n) {
         _cleanup_free_ int *list = xcalloc(CPU_MAX, sizeof(int));
+        _cleanup_free_ char *text = NULL;
         size_t n = 0;
+        int r = host_read(h, "/proc/cpuinfo", &text);
 
-        for (const char *line = cpuinfo; line && *line && n < CPU_MAX; line = strchr(line, '\n')) {
+        if (r < 0)
+                return r;
+        for (const char *line = text; line && *line && n < CPU_MAX; line = strchr(line, '\n')) {
                 line += *line == '\n';
                 if (str_starts(line, "processor")) {
                         list[n] = (int) n;
                         n++;
                 }
         }
+        if (n == 0)
+                return -EBADMSG;
         *ret = TAKE_PTR(list);
         *ret_n = n;
+        return 0;
 }
 
-int host_cpus(const struct host *h, struct host_cpus *ret, struct error *err) {
-        _cleanup_free_ char *text = NULL, *online = NULL;
+int host_cpus_online(const struct host *h, int **ret, size_t *ret_n, struct error *err) {
+        _cleanup_free_ char *online = NULL;
+
+        if (host_read_line(h, "/sys/devices/system/cpu/online", &online) == 0 && *online &&
+            host_cpu_list(online, ret, ret_n) == 0)
+                return 0;
+        int r = count_processors(h, ret, ret_n);
+        if (r < 0)
+                return error_set(err, r, "neither sysfs nor /proc/cpuinfo names a CPU");
+        return 0;
+}
+
+int host_cpus(const struct host *h, struct host_cpu **ret, size_t *ret_n, struct error *err) {
         _cleanup_free_ int *ids = NULL;
         size_t n = 0;
+        int r = host_cpus_online(h, &ids, &n, err);
 
-        int r = host_read(h, "/proc/cpuinfo", &text);
-        if (r < 0 && r != -EFBIG)
-                return error_errno(err, r, "cannot read /proc/cpuinfo");
-        if (!text)
-                text = xstrdup("");
-        if (host_read_line(h, "/sys/devices/system/cpu/online", &online) < 0 ||
-            host_cpu_list(online, &ids, &n) < 0)
-                count_processors(text, &ids, &n);
-        if (n == 0)
-                return error_set(err, -EBADMSG, "neither sysfs nor /proc/cpuinfo names a CPU");
-
-        struct host_cpus cpus = { .items = xcalloc(n, sizeof(struct host_cpu)), .n = n };
+        if (r < 0)
+                return r;
+        struct host_cpu *cpus = xcalloc(n, sizeof(*cpus));
         for (size_t i = 0; i < n; i++)
-                cpus.items[i] = (struct host_cpu){
+                cpus[i] = (struct host_cpu){
                         .id = ids[i],
                         .package = topology_int(h, ids[i], "physical_package_id"),
                         .die = topology_int(h, ids[i], "die_id"),
                         .core = topology_int(h, ids[i], "core_id"),
                 };
-        cpus.vendor = cpuinfo_get(text, "vendor_id");
-        cpus.model = cpuinfo_get(text, "model name");
-        _cleanup_free_ char *flags = cpuinfo_get(text, "flags");
-        cpus.flags = flags ? xasprintf(" %s ", flags) : xstrdup("");
         *ret = cpus;
+        *ret_n = n;
         return 0;
 }
 
-bool host_cpus_flag(const struct host_cpus *cpus, const char *flag) {
-        _cleanup_free_ char *word = xasprintf(" %s ", flag);
+/* The block of the first CPU, up to its empty line. */
+static int read_first_block(const struct host *h, char text[static BLOCK_MAX]) {
+        _cleanup_close_ int fd = host_fd(h, "/proc/cpuinfo", O_RDONLY);
+        size_t len = 0;
 
-        return strstr(cpus->flags, word);
+        if (fd < 0)
+                return fd;
+        for (;;) {
+                ssize_t n = read(fd, text + len, BLOCK_MAX - 1 - len);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                len += (size_t) n;
+                text[len] = '\0';
+                char *end = strstr(text, "\n\n");
+                if (end)
+                        end[1] = '\0';
+                if (end || n == 0 || len == BLOCK_MAX - 1)
+                        return 0;
+        }
 }
 
-void host_cpus_done(struct host_cpus *cpus) {
-        free(cpus->items);
-        free(cpus->vendor);
-        free(cpus->model);
-        free(cpus->flags);
-        *cpus = (struct host_cpus){ 0 };
+int host_cpu_kind(const struct host *h, struct host_cpu_kind *ret, struct error *err) {
+        char text[BLOCK_MAX];
+        int r = read_first_block(h, text);
+
+        if (r < 0)
+                return error_errno(err, r, "cannot read /proc/cpuinfo");
+        _cleanup_free_ char *flags = cpuinfo_get(text, "flags");
+        *ret = (struct host_cpu_kind){
+                .vendor = cpuinfo_get(text, "vendor_id"),
+                .model = cpuinfo_get(text, "model name"),
+                .flags = flags ? xasprintf(" %s ", flags) : xstrdup(""),
+        };
+        return 0;
+}
+
+bool host_cpu_flag(const struct host_cpu_kind *kind, const char *flag) {
+        _cleanup_free_ char *word = xasprintf(" %s ", flag);
+
+        return kind->flags && strstr(kind->flags, word);
+}
+
+void host_cpu_kind_done(struct host_cpu_kind *kind) {
+        free(kind->vendor);
+        free(kind->model);
+        free(kind->flags);
+        *kind = (struct host_cpu_kind){ 0 };
 }

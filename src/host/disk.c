@@ -56,6 +56,20 @@ static uint64_t block_size(const struct host *h, dev_t rdev) {
         return (uint64_t) sectors * 512;
 }
 
+/* A partition's folder stands in its disk's. */
+static dev_t whole_disk(const struct host *h, dev_t rdev) {
+        _cleanup_free_ char *mark = xasprintf("/sys/dev/block/%u:%u/partition", major(rdev), minor(rdev));
+        _cleanup_free_ char *disk = xasprintf("/sys/dev/block/%u:%u/../dev", major(rdev), minor(rdev)),
+                            *line = NULL;
+        unsigned major_nr, minor_nr;
+        struct host_node node;
+
+        if (host_node(h, mark, &node) < 0 || host_read_line(h, disk, &line) < 0 ||
+            sscanf(line, "%u:%u", &major_nr, &minor_nr) != 2)
+                return rdev;
+        return makedev(major_nr, minor_nr);
+}
+
 static int look(const struct host *h, const char *path, struct host_disk *ret) {
         struct host_disk d = { 0 };
         int r = host_node(h, path, &d.node);
@@ -65,6 +79,7 @@ static int look(const struct host *h, const char *path, struct host_disk *ret) {
         r = host_realpath(h, path, &d.path);
         if (r < 0)
                 return r;
+        d.whole = d.node.type == 'b' ? whole_disk(h, d.node.rdev) : 0;
         d.size = d.node.type == 'b' ? block_size(h, d.node.rdev) : d.node.size;
         if (d.node.type == 'b' && host_captured(h))
                 d.format = d.node.readable ? "raw" : NULL;
@@ -101,10 +116,11 @@ void host_disk_done(struct host_disk *d) {
         *d = (struct host_disk){ 0 };
 }
 
-bool host_disk_same(const struct host_disk *a, const struct host_disk *b) {
+bool host_disk_overlap(const struct host_disk *a, const struct host_disk *b) {
         if (a->node.type != b->node.type)
                 return false;
-        if (a->node.type == 'b')
-                return a->node.rdev == b->node.rdev;
-        return a->node.dev == b->node.dev && a->node.ino == b->node.ino;
+        if (a->node.type != 'b')
+                return a->node.dev == b->node.dev && a->node.ino == b->node.ino;
+        return a->node.rdev == b->node.rdev ||
+               (a->whole == b->whole && (a->node.rdev == a->whole || b->node.rdev == b->whole));
 }

@@ -6,6 +6,7 @@
 struct host_disk {
         struct host_node node; /* type, identity, readable, writable */
         char *path;            /* with all links resolved; owned */
+        dev_t whole;           /* of a block device: the disk that it is a partition of, else itself */
         uint64_t size;         /* bytes; of a block device by sysfs (0 without a medium) */
         const char *format;    /* by its first bytes, as QEMU names it: "raw", "qcow2", "qcow", "vmdk", "vdi",
                                 * "vhdx", "vpc"; NULL: not readable. Static */
@@ -19,8 +20,8 @@ int host_disk(const struct host *h, const char *path, struct host_disk *ret);
 void host_disk_done(struct host_disk *d);
 #define _cleanup_host_disk_ _cleanup_(host_disk_done)
 
-/* The same file or the same device, by whatever path. */
-bool host_disk_same(const struct host_disk *a, const struct host_disk *b);
+/* The same file or the same device, by whatever path, or one is a partition of the other. */
+bool host_disk_overlap(const struct host_disk *a, const struct host_disk *b);
 
 /* The format's name for the first bytes of an image (QEMU's block/: the magic of each driver's probe). */
 const char *host_disk_format(const void *data, size_t len);

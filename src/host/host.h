@@ -93,21 +93,28 @@ struct host_memory {
 };
 int host_memory(const struct host *h, struct host_memory *ret, struct error *err);
 
+/* What the CPUs are, by the first of them; the rest of /proc/cpuinfo is not read: it takes a millisecond per
+ * CPU on some kernels. */
+struct host_cpu_kind {
+        char *vendor; /* "GenuineIntel", "AuthenticAMD"; NULL where cpuinfo does not say */
+        char *model;  /* "AMD Ryzen 9 5950X 16-Core Processor" or NULL */
+        char *flags;  /* a space before and after each; "" if none */
+};
+int host_cpu_kind(const struct host *h, struct host_cpu_kind *ret, struct error *err);
+bool host_cpu_flag(const struct host_cpu_kind *kind, const char *flag);
+void host_cpu_kind_done(struct host_cpu_kind *kind);
+#define _cleanup_host_cpu_kind_ _cleanup_(host_cpu_kind_done)
+
+/* The numbers of the logical CPUs that are online, sorted; by sysfs, else by /proc/cpuinfo. Owned by the
+ * caller. */
+int host_cpus_online(const struct host *h, int **ret, size_t *ret_n, struct error *err);
+
 /* A logical CPU. -1 where sysfs does not say. */
 struct host_cpu {
         int id, package, die, core;
 };
-struct host_cpus {
-        struct host_cpu *items; /* online ones, by id; owned */
-        size_t n;
-        char *vendor; /* "GenuineIntel", "AuthenticAMD"; NULL where cpuinfo does not say */
-        char *model;  /* "AMD Ryzen 9 5950X 16-Core Processor" or NULL */
-        char *flags;  /* of the first CPU, a space before and after each; "" if none */
-};
-int host_cpus(const struct host *h, struct host_cpus *ret, struct error *err);
-bool host_cpus_flag(const struct host_cpus *cpus, const char *flag);
-void host_cpus_done(struct host_cpus *cpus);
-#define _cleanup_host_cpus_ _cleanup_(host_cpus_done)
+/* The online ones, by id. Owned by the caller. */
+int host_cpus(const struct host *h, struct host_cpu **ret, size_t *ret_n, struct error *err);
 /* "0-3,8,10-11" of sysfs as sorted numbers below 8192; -EINVAL. Owned by the caller. */
 int host_cpu_list(const char *text, int **ret, size_t *ret_n);
 

@@ -26,25 +26,25 @@ static bool arch_fits(const struct host *h, const char *arch, struct verdict *v)
 
 /* LAB: machines whose /dev/kvm opens although the CPU shows no virtualization let guests hang. */
 static bool cpu_fits(const struct host *h, const char *arch, struct verdict *v) {
-        _cleanup_host_cpus_ struct host_cpus cpus = { 0 };
+        _cleanup_host_cpu_kind_ struct host_cpu_kind cpu = { 0 };
 
         if (!is_x86(arch))
                 return true;
-        if (host_cpus(h, &cpus, NULL) == 0 && (host_cpus_flag(&cpus, "vmx") || host_cpus_flag(&cpus, "svm")))
+        if (host_cpu_kind(h, &cpu, NULL) == 0 && (host_cpu_flag(&cpu, "vmx") || host_cpu_flag(&cpu, "svm")))
                 return true;
         v->why = "this host's CPU shows neither vmx nor svm";
-        v->hint = cpus.flags && host_cpus_flag(&cpus, "hypervisor") ?
+        v->hint = host_cpu_flag(&cpu, "hypervisor") ?
                           "this host is a virtual machine itself: turn on nested virtualization outside" :
                           "turn on VT-x (Intel) or SVM (AMD) in the machine's firmware setup";
         return false;
 }
 
 static const char *module_of(const struct host *h) {
-        _cleanup_host_cpus_ struct host_cpus cpus = { 0 };
+        _cleanup_host_cpu_kind_ struct host_cpu_kind cpu = { 0 };
 
-        if (host_cpus(h, &cpus, NULL) < 0)
+        if (host_cpu_kind(h, &cpu, NULL) < 0)
                 return "kvm";
-        return host_cpus_flag(&cpus, "svm") ? "kvm_amd" : host_cpus_flag(&cpus, "vmx") ? "kvm_intel" : "kvm";
+        return host_cpu_flag(&cpu, "svm") ? "kvm_amd" : host_cpu_flag(&cpu, "vmx") ? "kvm_intel" : "kvm";
 }
 
 static int try_open(const struct host *h) {

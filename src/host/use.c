@@ -85,6 +85,15 @@ static void add_tree(struct set *s, const char *folder, const char *via, int dep
         add_partitions(s, folder, via, depth);
 }
 
+/* Whoever uses the whole disk uses a partition of it too; the disk's other partitions do not matter. */
+static void add_disk_of(struct set *s, dev_t whole) {
+        _cleanup_free_ char *folder = xasprintf("/sys/dev/block/%u:%u", major(whole), minor(whole));
+        const char *name;
+
+        if (add_member(s, folder, NULL, &name))
+                add_holders(s, folder, name, 0);
+}
+
 /* mountinfo and swaps write spaces and the like as \040. */
 static void unescape(char *s) {
         char *out = s;
@@ -219,6 +228,8 @@ static const char *device_use(const struct host *h, const struct host_disk *d, s
                 xasprintf("/sys/dev/block/%u:%u", major(d->node.rdev), minor(d->node.rdev));
         s->host = h;
         add_tree(s, folder, NULL, 0);
+        if (d->whole != d->node.rdev)
+                add_disk_of(s, d->whole);
         if (s->n == 0) /* no sysfs: at least the number itself */
                 s->items[s->n++] = (struct member){ major(d->node.rdev), minor(d->node.rdev),
                                                     xstrdup(strrchr(d->path, '/') + 1), NULL };

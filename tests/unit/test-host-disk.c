@@ -47,11 +47,70 @@ static void put(const char *root, const char *path, const char *text) {
         assert_int_equal(file_write_atomic(AT_FDCWD, full, text, strlen(text), 0644, false, NULL), 0);
 }
 
+static void put_link(const char *root, const char *path, const char *target) {
+        _cleanup_free_ char *full = xasprintf("%s%s", root, path);
+
+        assert_int_equal(symlink(target, full), 0);
+}
+
 static struct host *open_tree(void **state) {
         struct host *h = NULL;
 
         assert_int_equal(host_open(*state, &h, NULL), 0);
         return h;
+}
+
+static void check_use(const struct host *h, const char *path, bool read_only, const char *says) {
+        _cleanup_arena_ struct arena *arena = arena_new();
+        _cleanup_host_disk_ struct host_disk d = { 0 };
+
+        assert_int_equal(host_disk(h, path, &d), 0);
+        const char *use = host_disk_use(h, &d, read_only, arena);
+        if (!says)
+                assert_null(use);
+        else {
+                assert_non_null(use);
+                assert_string_equal(use, says);
+        }
+}
+
+static void test_overlap(void **state) {
+        static const char *const paths[] = { "/dev/sda", "/dev/sda1", "/dev/sda2", "/dev/sdb",
+                                             "/vm/raw.img" };
+        static const bool want[5][5] = {
+                { 1, 1, 1, 0, 0 }, { 1, 1, 0, 0, 0 }, { 1, 0, 1, 0, 0 }, { 0, 0, 0, 1, 0 }, { 0, 0, 0, 0, 1 },
+        };
+        _cleanup_host_ struct host *h = open_host("amd-desktop");
+        struct host_disk d[5];
+
+        for (size_t i = 0; i < 5; i++)
+                assert_int_equal(host_disk(h, paths[i], &d[i]), 0);
+        for (size_t i = 0; i < 5; i++)
+                for (size_t j = 0; j < 5; j++)
+                        assert_int_equal(host_disk_overlap(&d[i], &d[j]), want[i][j]);
+        for (size_t i = 0; i < 5; i++)
+                host_disk_done(&d[i]);
+}
+
+/* An array on the whole disk keeps its partitions too, but a mounted neighbour does not. */
+static void test_use_partition(void **state) {
+        put(*state, "/dev/sdb1", "");
+        put(*state, "/vore/nodes", "/dev/sdb1 b 0660 0 6 8:17 rw\n");
+        put(*state, "/sys/devices/sdb/dev", "8:16\n");
+        put(*state, "/sys/devices/sdb/sdb1/dev", "8:17\n");
+        put(*state, "/sys/devices/sdb/sdb1/partition", "1\n");
+        put(*state, "/sys/devices/sdb/sdb2/dev", "8:18\n");
+        put(*state, "/sys/devices/sdb/sdb2/partition", "2\n");
+        put(*state, "/sys/dev/block/README", "");
+        put_link(*state, "/sys/dev/block/8:16", "../../devices/sdb");
+        put_link(*state, "/sys/dev/block/8:17", "../../devices/sdb/sdb1");
+        put(*state, "/proc/self/mountinfo", "30 1 8:18 / /data rw - ext4 /dev/sdb2 rw\n");
+        _cleanup_host_ struct host *h = open_tree(state);
+
+        check_use(h, "/dev/sdb1", false, NULL);
+        put(*state, "/sys/class/block/md1/dev", "9:1\n");
+        put(*state, "/sys/devices/sdb/holders/md1", "");
+        check_use(h, "/dev/sdb1", false, "/dev/sdb is part of md1");
 }
 
 static void test_format(void **state) {
@@ -82,13 +141,13 @@ static void test_disk(void **state) {
         assert_true(a.size == 1953525168ULL * 512);
         assert_string_equal(a.format, "raw");
         assert_int_equal(host_disk(h, "/dev/nvme0n1", &b), 0);
-        assert_true(host_disk_same(&a, &b));
+        assert_true(host_disk_overlap(&a, &b));
         assert_int_equal(host_disk(h, "/vm/win10.qcow2", &c), 0);
         assert_string_equal(c.format, "qcow2");
         assert_int_equal(c.size, 64);
         assert_int_equal(host_disk(h, "/vm/other-name.qcow2", &d), 0);
-        assert_true(host_disk_same(&c, &d));
-        assert_false(host_disk_same(&a, &c));
+        assert_true(host_disk_overlap(&c, &d));
+        assert_false(host_disk_overlap(&a, &c));
         assert_int_equal(host_disk(h, "/vm", &e), 0);
         assert_int_equal(e.node.type, 'd');
         assert_null(e.format);
@@ -108,20 +167,6 @@ static void test_disk_outside(void **state) {
         assert_string_equal(d.format, "vpc");
         assert_int_equal(host_disk(h, "/dev/null", &none), -ENOENT);
         assert_int_equal(host_disk(h, "/etc/hostname", &none), -ENOENT);
-}
-
-static void check_use(const struct host *h, const char *path, bool read_only, const char *says) {
-        _cleanup_arena_ struct arena *arena = arena_new();
-        _cleanup_host_disk_ struct host_disk d = { 0 };
-
-        assert_int_equal(host_disk(h, path, &d), 0);
-        const char *use = host_disk_use(h, &d, read_only, arena);
-        if (!says)
-                assert_null(use);
-        else {
-                assert_non_null(use);
-                assert_string_equal(use, says);
-        }
 }
 
 static void test_use(void **state) {
@@ -245,6 +290,8 @@ static void test_firmware_order(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_format),
+                cmocka_unit_test(test_overlap),
+                cmocka_unit_test_setup_teardown(test_use_partition, make_tree, drop_tree),
                 cmocka_unit_test(test_disk),
                 cmocka_unit_test_setup_teardown(test_disk_outside, make_tree, drop_tree),
                 cmocka_unit_test(test_use),

@@ -215,25 +215,34 @@ static void test_cpu_list(void **state) {
 
 static void test_cpus(void **state) {
         _cleanup_host_ struct host *h = open_host("intel-laptop"), *empty = open_tree(state);
-        _cleanup_host_cpus_ struct host_cpus cpus = { 0 }, none = { 0 };
+        _cleanup_host_cpu_kind_ struct host_cpu_kind kind = { 0 }, plain = { 0 };
+        _cleanup_free_ struct host_cpu *cpus = NULL;
+        _cleanup_free_ int *online = NULL;
+        size_t n = 0;
 
-        assert_int_equal(host_cpus(h, &cpus, NULL), 0);
-        assert_int_equal(cpus.n, 20);
-        assert_string_equal(cpus.vendor, "GenuineIntel");
-        assert_int_equal(cpus.items[2].core, 4);
-        assert_int_equal(cpus.items[2].package, 0);
-        assert_int_equal(cpus.items[2].die, -1);
-        assert_true(host_cpus_flag(&cpus, "vmx"));
-        assert_true(host_cpus_flag(&cpus, "hybrid"));
-        assert_false(host_cpus_flag(&cpus, "vm"));
-        assert_false(host_cpus_flag(&cpus, "svm"));
+        assert_int_equal(host_cpus(h, &cpus, &n, NULL), 0);
+        assert_int_equal(n, 20);
+        assert_int_equal(cpus[2].core, 4);
+        assert_int_equal(cpus[2].package, 0);
+        assert_int_equal(cpus[2].die, -1);
+        assert_int_equal(host_cpu_kind(h, &kind, NULL), 0);
+        assert_string_equal(kind.vendor, "GenuineIntel");
+        assert_true(host_cpu_flag(&kind, "vmx"));
+        assert_true(host_cpu_flag(&kind, "hybrid"));
+        assert_false(host_cpu_flag(&kind, "vm"));
+        assert_false(host_cpu_flag(&kind, "svm"));
 
-        assert_int_equal(host_cpus(empty, &none, NULL), -ENOENT);
-        put(*state, "/proc/cpuinfo", "processor : 0\nflags : svm\n\nprocessor : 1\nflags : svm\n");
-        assert_int_equal(host_cpus(empty, &none, NULL), 0);
-        assert_int_equal(none.n, 2);
-        assert_null(none.vendor);
-        assert_true(host_cpus_flag(&none, "svm"));
+        assert_int_equal(host_cpus_online(empty, &online, &n, NULL), -ENOENT);
+        assert_int_equal(host_cpu_kind(empty, &plain, NULL), -ENOENT);
+        /* Without sysfs, and only the first CPU tells its flags. */
+        put(*state, "/proc/cpuinfo",
+            "processor : 0\nflags : svm\n\nprocessor : 1\nvendor_id : x\nflags : vmx\n");
+        assert_int_equal(host_cpus_online(empty, &online, &n, NULL), 0);
+        assert_int_equal(n, 2);
+        assert_int_equal(host_cpu_kind(empty, &plain, NULL), 0);
+        assert_null(plain.vendor);
+        assert_true(host_cpu_flag(&plain, "svm"));
+        assert_false(host_cpu_flag(&plain, "vmx"));
 }
 
 /* What host_kvm says of a tree with these flags and this line for /dev/kvm. */
