@@ -181,14 +181,11 @@ local function has_all(set, names)
   return true
 end
 
-local function add_enlightenments(instance, options)
+local function add_enlightenments(options)
   local kernel, have = kernel_version(), {}
-  local cpu_type = "max-" .. instance.arch .. "-cpu"
   for _, e in ipairs(enlightenments) do
     local name = e[1]
-    -- Without knowledge of this QEMU's properties, those that every supported one has are taken.
-    local known = not qemu:has_device(cpu_type) or qemu:has_property(cpu_type, name)
-    if kernel >= e.since and known and has_all(have, e.needs) then
+    if kernel >= e.since and has_all(have, e.needs) then
       have[name] = true
       table.insert(options, name .. (e.value and "=" .. e.value or "=on"))
     end
@@ -211,7 +208,7 @@ function M.cpu(instance, vm)
   end
   if instance.kvm then
     if cpu.hyperv then
-      add_enlightenments(instance, options)
+      add_enlightenments(options)
     end
     if given(cpu.vendor_id) then
       table.insert(options, "hv-vendor-id=" .. escape(cpu.vendor_id))

@@ -13,7 +13,7 @@ enum { TICK_US = 50 * 1000 };
 
 static struct state *alarmed; /* a signal handler has no other argument */
 
-/* snprintf and malloc are out of the question in a signal handler. */
+/* snprintf and malloc are out of the question in a signal handler, and inside an allocation. */
 static void add_text(char *buf, size_t size, const char *text) {
         size_t at = strlen(buf);
 
@@ -47,17 +47,27 @@ static bool add_position(char *buf, size_t size, lua_State *L) {
         return false;
 }
 
-_noreturn_ static void report_and_exit(struct state *s, int code, const char *text) {
-        char buf[2048] = "";
-
-        if (!add_position(buf, sizeof(buf), s->current) && !add_position(buf, sizeof(buf), s->lua)) {
-                add_text(buf, sizeof(buf), s->req->path);
-                add_text(buf, sizeof(buf), ":1");
+/* "file:12: text" */
+static void describe(const struct state *s, char *buf, size_t size, const char *text) {
+        *buf = '\0';
+        if (!add_position(buf, size, s->current) && !add_position(buf, size, s->lua)) {
+                add_text(buf, size, s->req->path);
+                add_text(buf, size, ":1");
         }
-        add_text(buf, sizeof(buf), ": ");
-        add_text(buf, sizeof(buf), text);
-        work_report_raw(s->report_fd, code, buf);
+        add_text(buf, size, ": ");
+        add_text(buf, size, text);
+}
+
+_noreturn_ static void report_and_exit(const struct state *s, int code, const char *text) {
+        work_report_raw(s->report_fd, code, text);
         _exit(EXIT_FAILURE);
+}
+
+_noreturn_ static void report_expired(const struct state *s) {
+        char buf[2048];
+
+        describe(s, buf, sizeof(buf), s->expired_text);
+        report_and_exit(s, -ETIMEDOUT, buf);
 }
 
 void *limits_alloc(void *state, void *ptr, size_t old_size, size_t new_size) {
@@ -71,11 +81,13 @@ void *limits_alloc(void *state, void *ptr, size_t old_size, size_t new_size) {
                 return NULL;
         }
         if (new_size > old && s->memory_used - old + new_size > s->memory_max) {
-                /* Lua collects its garbage after the first refusal and asks again for the same; what it
-                 * raises after the second one a pcall would catch, and no message handler sees. */
+                /* Lua collects its garbage after the first refusal and asks again for the same. What it raises
+                 * after the second a pcall would catch, and no message handler sees it. */
                 if (s->refused == new_size)
-                        report_and_exit(s, -ENOMEM, s->memory_text);
+                        report_and_exit(s, -ENOMEM, s->refused_text);
                 s->refused = new_size;
+                if (s->lua)
+                        describe(s, s->refused_text, sizeof(s->refused_text), s->memory_text);
                 return NULL;
         }
         p = realloc(ptr, new_size);
@@ -91,14 +103,14 @@ static void on_hook(lua_State *L, lua_Debug *ar) {
         struct state *s = state_of(L);
 
         s->current = L;
-        report_and_exit(s, -ETIMEDOUT, s->expired_text);
+        report_expired(s);
 }
 
 static void on_alarm(int sig) {
         struct state *s = alarmed;
 
         if (s->expired)
-                report_and_exit(s, -ETIMEDOUT, s->expired_text);
+                report_expired(s);
         s->expired = 1;
         lua_sethook(s->current, on_hook, LUA_MASKCOUNT, 1); /* the one function that Lua allows here */
 }
@@ -107,7 +119,7 @@ void limits_arm(struct state *s) {
         int ms = s->req->deadline_ms > 0 ? s->req->deadline_ms : 5000;
         struct itimerval timer = { .it_interval.tv_usec = TICK_US,
                                    .it_value = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 } };
-        struct sigaction action = { .sa_handler = on_alarm };
+        struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
 
         if (ms % 1000 == 0)
                 (void) snprintf(s->expired_text, sizeof(s->expired_text), "ran longer than %d s", ms / 1000);

@@ -111,9 +111,21 @@ static int l_build(lua_State *L) {
         return 0;
 }
 
+static int describe_error(const struct state *s, int status, struct error *err) {
+        const char *text = lua_tostring(s->lua, -1);
+        _cleanup_free_ char *whole = NULL;
+
+        if (status == LUA_ERRMEM) /* Lua calls no message handler for it */
+                return error_set(err, -ENOMEM, "%s", s->refused_text);
+        whole = whole_name(s, text ? text : "an error without text");
+        if (has_position(whole))
+                return error_set(err, -EINVAL, "%s", whole);
+        return error_set(err, -EINVAL, "%s:1: %s", s->req->path, whole);
+}
+
 /* Runs one C function of ours in a fresh state under both limits. */
 static int state_run(struct state *s, lua_CFunction fn, json_t **ret_presets, struct error *err) {
-        int r = 0;
+        int r = 0, status;
 
         s->memory_max = s->req->memory_max > 0 ? s->req->memory_max : MEMORY_MAX;
         s->lua = s->current = lua_newstate(limits_alloc, s);
@@ -121,18 +133,15 @@ static int state_run(struct state *s, lua_CFunction fn, json_t **ret_presets, st
                 return error_set(err, -ENOMEM, "%s:1: cannot make a Lua state", s->req->path);
         *(struct state **) lua_getextraspace(s->lua) = s;
         lua_setwarnf(s->lua, on_warn, s);
+        /* Large buffers are refused without a collection: do not let garbage pile up to twice of what is used. */
+        (void) lua_gc(s->lua, LUA_GCINC, 120, 0, 0);
         limits_arm(s);
         lua_pushcfunction(s->lua, message_handler);
         lua_pushcfunction(s->lua, fn);
-        if (lua_pcall(s->lua, 0, 0, 1) != LUA_OK) {
-                const char *text = lua_tostring(s->lua, -1);
-                _cleanup_free_ char *whole = whole_name(s, text ? text : "an error without text");
-
-                if (has_position(whole))
-                        r = error_set(err, -EINVAL, "%s", whole);
-                else
-                        r = error_set(err, -EINVAL, "%s:1: %s", s->req->path, whole);
-        } else if (ret_presets)
+        status = lua_pcall(s->lua, 0, 0, 1);
+        if (status != LUA_OK)
+                r = describe_error(s, status, err);
+        else if (ret_presets)
                 *ret_presets = vore_presets(s->lua);
         lua_close(s->lua);
         limits_disarm();

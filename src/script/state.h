@@ -27,6 +27,7 @@ struct state {
         char *scratch;                /* owned: text on its way to Lua */
         size_t memory_used, memory_max;
         size_t refused;               /* size that was refused last, without a success since */
+        char refused_text[1024];      /* "file:12: needs more than 256 MiB of memory" */
         volatile sig_atomic_t expired;
         char expired_text[64];        /* "ran longer than 5 s" */
         char memory_text[64];
