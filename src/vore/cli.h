@@ -15,6 +15,7 @@ enum exit_code {
 };
 
 struct rpc_client;
+struct progress;
 
 struct cli {
         const struct args *args;
@@ -23,6 +24,7 @@ struct cli {
         bool err_terminal, err_color;
         struct rpc_client *client; /* owned; NULL until the first call */
         char *socket;              /* owned: where client is connected to */
+        struct progress *progress; /* borrowed: its open line is completed before an error is printed; NULL: none */
         /* The definition that is being handed over, for the caret under a fault. Borrowed; NULL: none. */
         const char *source, *source_file;
 };

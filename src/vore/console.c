@@ -13,7 +13,10 @@
 
 enum {
         LEAVE_KEY = 0x1d,   /* Ctrl-] */
-        DRAIN_MS = 2000,    /* at most this long for the history, should the daemon not close the line */
+        /* After the end of the input the daemon shows what it has and closes the line. Should it not, silence for that
+         * long or that much of a talkative guest is the end as well. */
+        DRAIN_MS = 2000,
+        DRAIN_MAX = 256 * 1024,
         CHUNK = 16 * 1024,
 };
 
@@ -59,7 +62,8 @@ struct line {
         bool terminal; /* stdin is one */
         bool writer;
         bool input_open;
-        bool lost; /* input that nobody took */
+        bool lost;      /* input that nobody took */
+        size_t drained; /* bytes that came after the end of the input */
 };
 
 /* What the user types. False: leave. */
@@ -97,6 +101,8 @@ static int from_guest(struct line *l) {
                 return 1;
         if (n <= 0)
                 return 0;
+        if (!l->input_open)
+                l->drained += (size_t) n;
         int r = file_write_all(STDOUT_FILENO, data, (size_t) n);
         return r < 0 ? r : 1;
 }
@@ -110,7 +116,7 @@ static int copy_both_ways(struct line *l) {
                 int n = poll(polls, 2, l->input_open ? -1 : DRAIN_MS);
                 if (n < 0 && errno == EINTR)
                         continue;
-                if (n <= 0)
+                if (n <= 0 || l->drained > DRAIN_MAX)
                         return 1;
                 if (polls[0].revents) {
                         int r = from_guest(l);

@@ -5,10 +5,12 @@
 #include "settings/settings.h"
 #include "vore/errors.h"
 #include "vore/pick.h"
+#include "vore/progress.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,16 +19,25 @@ enum { SOCKETS_MAX = 2 };
 struct sockets {
         const char *path[SOCKETS_MAX];
         size_t n;
+        bool named; /* by the user: then it does not matter whose it is */
 };
 
 static void sockets_choose(struct sockets *s, struct cli *c, struct arena *arena) {
         const char *named = args_has(c->args, OPTION_CONN) ? c->args->value[OPTION_CONN] : getenv("VORE_SOCKET");
 
-        if (!str_empty(named)) {
-                *s = (struct sockets) { { named }, 1 };
-                return;
-        }
-        *s = (struct sockets) { { settings_session_socket(arena), settings_system_socket() }, 2 };
+        if (args_has(c->args, OPTION_CONN) || !str_empty(named))
+                *s = (struct sockets) { { named }, 1, true };
+        else
+                *s = (struct sockets) { { settings_session_socket(arena), settings_system_socket() }, 2, false };
+}
+
+/* Without XDG_RUNTIME_DIR the session's socket is in /tmp, where anybody could have put one. */
+static bool peer_trusted(const struct rpc_client *client) {
+        struct ucred peer;
+        socklen_t len = sizeof(peer);
+
+        return getsockopt(rpc_client_fd(client), SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+               (peer.uid == geteuid() || peer.uid == 0);
 }
 
 /* The last one's failure is what counts: no permission for the system's socket says more than no session. */
@@ -35,10 +46,13 @@ static int sockets_try(const struct sockets *s, struct cli *c, struct error *err
 
         for (size_t i = 0; i < s->n; i++) {
                 r = rpc_client_connect(s->path[i], &c->client, err);
-                if (r >= 0) {
+                if (r >= 0 && (s->named || peer_trusted(c->client))) {
                         c->socket = xstrdup(s->path[i]);
                         return 0;
                 }
+                if (r >= 0)
+                        r = error_set(err, -EPERM, "%s belongs to another user", s->path[i]);
+                rpc_client_free(TAKE_PTR(c->client));
         }
         return r;
 }
@@ -118,6 +132,8 @@ int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_repl
                 return r;
         r = fn ? rpc_client_call_more(c->client, whole, TAKE_PTR(own), fn, data, &reply, &name, &err) :
                  rpc_client_call(c->client, whole, TAKE_PTR(own), &reply, &name, &err);
+        if (c->progress)
+                progress_done(c->progress);
         if (r == -EREMOTEIO)
                 return errors_print(c, method, name, reply);
         if (r < 0)

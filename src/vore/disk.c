@@ -78,14 +78,18 @@ static int make(const char *temp, const char *path, const char *type, uint64_t s
 /* In a folder of its own beside path, where nobody else can put anything into qemu-img's way. */
 static int make_beside(const char *path, const char *type, uint64_t size) {
         _cleanup_free_ char *copy = xstrdup(path), *folder = NULL, *temp = NULL, *whole = NULL;
+        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
+        if (!*name)
+                return cli_fail("disk create: %s names a folder; the name of a file is wanted", path);
         whole = realpath(dirname(copy), NULL);
         if (!whole)
                 return cli_fail("disk create: the folder of %s: %s", path, strerror(errno));
         folder = xasprintf("%s/.vore-disk-XXXXXX", whole);
         if (!mkdtemp(folder))
                 return cli_fail("disk create: cannot make %s: %s", path, strerror(errno));
-        temp = xasprintf("%s/disk", folder);
+        /* Some formats note the name of their file inside. */
+        temp = xasprintf("%s/%s", folder, name);
         int r = make(temp, path, type, size);
         (void) unlink(temp);
         (void) rmdir(folder);

@@ -40,9 +40,10 @@ static int start(struct cli *c, const char *method, const char *name, const json
 
         if (args_has(c->args, OPTION_DISPLAY))
                 json_put_bool(params, "display", true);
+        c->progress = &progress;
         if (r == EXIT_DONE)
                 r = daemon_call_more(c, method, TAKE_PTR(params), progress_reply, &progress, &reply);
-        progress_done(&progress);
+        c->progress = NULL;
         if (r != EXIT_DONE)
                 return r;
         news = faults_without(json_object_get(reply, "faults"), known);

@@ -63,8 +63,9 @@ static int stop_one(struct cli *c) {
                 return r;
         progress.name = name;
         json_put_str(params, "name", name);
+        c->progress = &progress;
         r = daemon_call_more(c, "Stop", TAKE_PTR(params), progress_reply, &progress, &reply);
-        progress_done(&progress);
+        c->progress = NULL;
         if (r != EXIT_DONE)
                 return r;
         if (args_has(c->args, OPTION_JSON))

@@ -317,6 +317,33 @@ class Console(Base):
             os.close(slave)
 
 
+class StartFails(Base):
+    changes = {"Start": [going_on(step={"name": "qemu", "seconds": None}), error("StartFailed", name="deb", reason="no KVM")]}
+
+    def test_line_is_completed(self):
+        text, code, _ = self.on_terminal("start", "deb")
+        self.assertEqual((text, code), ("deb: qemu ...\r\nvore: start: deb: no KVM; its log: vore logs deb\r\n", 1))
+        _, err = self.vore("start", "deb", code=1)
+        self.assertEqual(err, "vore: start: deb: no KVM; its log: vore logs deb\n")
+
+
+class Check(Base):
+    def test_both_are_asked(self):
+        settings = os.path.join(self.folder.name, "vored.toml")
+        with open(settings, "w", encoding="utf-8") as f:
+            f.write("[vore]\nstate-dir = '%s/state'\n[qemu]\nbinary = '/bin/false'\n" % self.folder.name)
+        out, _ = self.vore("check", "x.toml", "--config", settings, "--json", code=1)
+        faults = json.loads(out)
+        self.assertEqual([(f["line"], f["severity"], f["key"]) for f in faults],
+                         [(1, "error", "machine.name"), (2, "error", "machine.nmae"), (1, "warning", "machine.nmae")])
+        self.assertEqual(set(faults[0]), {"file", "line", "column", "severity", "key", "message", "hint"})
+        self.assertTrue(self.fake.calls()[0]["parameters"]["dry_run"])
+        _, err = self.vore("check", "x.toml", "--config", settings, "-c", "/nonexistent", code=1)
+        self.assertEqual(err.count("x.toml:"), 2)
+        _, err = self.vore("check", "x.toml", "--config", "/nonexistent", code=1)
+        self.assertIn("/nonexistent", err)
+
+
 class ConsoleReader(Base):
     changes = {"Console": [ok(writer=False), {"raw": "history\r\n"}, {"close": True}]}
 
