@@ -231,7 +231,7 @@ static int read_help(int fd, uint64_t deadline_us, struct strbuf *b, struct erro
 }
 
 int caps_qemu_help(const char *binary, const char *option, uint64_t deadline_us, char **ret, struct error *err) {
-        const char *argv[] = { binary, option, "help", NULL };
+        const char *argv[] = { binary, "-M", "none", option, "help", NULL };
         _cleanup_caps_qemu_ struct caps_qemu q = CAPS_QEMU_INIT;
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
         int out[2];

@@ -229,17 +229,18 @@ bool caps_has(const struct caps *c, const char *kind, const char *name) {
         return dot && dot > name && has_member(c, k->line, name, (size_t) (dot - name), dot + 1);
 }
 
-/* The search relies on order. */
+/* The search relies on order, and on no key being there twice. text ends with a line break. */
 static bool lines_sorted(const char *text) {
         const char *line = strchr(text, '\n') + 1;
 
-        for (const char *next; (next = strchr(line, '\n') + 1) && *next; line = next) {
-                const char *a = line, *b = next;
+        while (*line) {
+                const char *next = strchr(line, '\n') + 1, *a = line, *b = next;
 
                 while (*a == *b && *a != '\n')
                         a++, b++;
-                if ((unsigned char) *a >= (unsigned char) *b)
+                if (*line == '\n' || (*next && (unsigned char) *a >= (unsigned char) *b))
                         return false;
+                line = next;
         }
         return true;
 }
