@@ -35,7 +35,9 @@ static void enable(struct def *def, const struct node *n, const char *key, struc
         bool *enabled = enabled_of(section, def, &row);
         struct section *item = schema_item(section, def, 0);
 
-        if (!section_given(item, row->offset)) {
+        const struct origin *origin = &item->origins[row - section->rows];
+
+        if (origin->kind != ORIGIN_FILE) {
                 *enabled = true;
                 section_mark_file(item, row->offset, n->loc);
         } else if (!*enabled)
@@ -53,7 +55,7 @@ static void warn_disabled(const struct schema_section *section, struct def *def,
         for (size_t i = 0; i < section->n_rows; i++) {
                 const struct schema_row *row = &section->rows[i];
 
-                if (row == enabled || !item->origins[i].given)
+                if (row == enabled || item->origins[i].kind != ORIGIN_FILE)
                         continue;
                 diag_warning(diags, item->origins[i].loc, section_key(diags->arena, item, row->name),
                              arena_printf(diags->arena, "add \"%s\" to features of [machine]", section->name),

@@ -3,6 +3,9 @@
 #include "base/str.h"
 #include "schema/value.h"
 
+/* A message that lists more names is not read. */
+enum { LISTED_MAX = 16 };
+
 /* Names that an unknown one is compared with, or that a message lists. */
 struct names {
         const char *items[64];
@@ -30,17 +33,21 @@ static const char *section_header(const struct schema_section *s, struct arena *
                                           arena_printf(arena, "[%s]", s->name);
 }
 
-/* Another section that has a key of this name: the header is missing, or is the wrong one. */
+/* The section that a key of this name is for, where the header is missing or the wrong one: the only one that has
+ * it, or one that needs it. */
 static const struct schema_section *section_having(const struct schema *schema, const char *key) {
         const struct schema_section *found = NULL;
+        size_t n = 0;
 
-        for (size_t i = 0; i < schema->n_sections; i++)
-                if (schema_row_find(&schema->sections[i], key)) {
-                        if (found)
-                                return NULL;
+        for (size_t i = 0; i < schema->n_sections; i++) {
+                const struct schema_row *row = schema_row_find(&schema->sections[i], key);
+
+                if (row && (row->flags & ROW_REQUIRED))
+                        return &schema->sections[i];
+                if (row && n++ == 0)
                         found = &schema->sections[i];
-                }
-        return found;
+        }
+        return n == 1 ? found : NULL;
 }
 
 static void unknown_key(const struct schema *schema, const struct section *item, const struct node *n,
@@ -63,11 +70,14 @@ static void unknown_key(const struct schema *schema, const struct section *item,
                 nearest = schema_nearest(n->key, names.items, names.n);
                 other = section_having(schema, n->key);
         }
-        if (nearest)
+        if (n->type == NODE_TABLE && schema_section_find(schema, n->key))
+                hint = arena_printf(in->arena, "write %s",
+                                    section_header(schema_section_find(schema, n->key), in->arena));
+        else if (nearest)
                 hint = arena_printf(in->arena, "did you mean %s?", nearest);
         else if (other && other != item->schema)
                 hint = arena_printf(in->arena, "it belongs to %s", section_header(other, in->arena));
-        else if (own.n && own.n <= 8)
+        else if (own.n && own.n <= LISTED_MAX)
                 hint = names_list(&own, "possible: ", in->arena);
         diag_error(in->diags, n->key_loc, section_key(in->arena, item, n->key), hint, "unknown key");
 }
@@ -89,7 +99,7 @@ static void unknown_section(const struct schema *schema, const struct node *n, c
                                     section_header(section_having(schema, n->key), in->arena));
         else if (found)
                 hint = arena_printf(in->arena, "did you mean %s?", section_header(found, in->arena));
-        else if (names.n && names.n <= 20)
+        else if (names.n && names.n <= LISTED_MAX)
                 hint = names_list(&names, "possible: ", in->arena);
         diag_error(in->diags, n->key_loc, arena_printf(in->arena, "%.64s", n->key), hint,
                    table ? "unknown section" : "unknown key outside of any section");
@@ -164,7 +174,7 @@ static void read_list(const struct schema *schema, const struct schema_section *
                       void *target, const struct schema_input *in) {
         bool named = section->flags & SECTION_NAMED;
         const struct node *first = n ? n->first : NULL;
-        size_t *count = (size_t *) ((char *) target + section->count_offset), total = 0;
+        size_t *count = (size_t *) ((char *) target + section->count_offset), total = 0, place = 0;
         char *items;
 
         *count = 0;
@@ -184,10 +194,12 @@ static void read_list(const struct schema *schema, const struct schema_section *
         for (const struct node *c = first; c; c = lone ? NULL : c->next) {
                 struct section *item = (struct section *) (items + section->size * *count);
                 const char *path = named ? arena_printf(in->arena, "%s.%.64s", section->name, c->key) :
-                                           arena_printf(in->arena, "%s[%zu]", section->name, *count);
+                                           arena_printf(in->arena, "%s[%zu]", section->name, place);
 
+                place++;
                 if (c->type != NODE_TABLE) {
-                        wrong_kind(section, c, path, in);
+                        diag_error(in->diags, c->loc, path, NULL, "must be one section, not %s",
+                                   node_type_name(c->type));
                         continue;
                 }
                 schema_defaults(section, item, path, in->arena);

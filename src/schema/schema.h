@@ -13,7 +13,7 @@ enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_HOST };
 
 struct origin {
         enum origin_kind kind;
-        bool given; /* written in the file */
+        bool given; /* written in the file; with ORIGIN_DEFAULT: but it was faulty */
         struct loc loc;
         const char *where; /* for ORIGIN_HOST: what told it */
 };

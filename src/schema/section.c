@@ -120,16 +120,14 @@ void schema_defaults(const struct schema_section *section, void *item, const cha
 }
 
 const char *schema_nearest(const char *name, const char *const *names, size_t n) {
-        unsigned best = (unsigned) strlen(name) / 3 + 1;
+        /* A third of the letters may be wrong, but one always. */
+        unsigned best = MAX((unsigned) (strlen(name) + 1) / 3, 1u) + 1;
         const char *found = NULL;
 
         for (size_t i = 0; i < n; i++) {
-                /* Another way to write the same words, or the beginning of the name. */
                 unsigned d = str_distance(name, names[i]);
 
-                if (d <= best && d < strlen(names[i])) {
-                        if (found && d == best)
-                                continue;
+                if (d < best && d < strlen(names[i])) {
                         best = d;
                         found = names[i];
                 }

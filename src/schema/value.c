@@ -87,7 +87,7 @@ static const char *found_words(const struct node *n, struct arena *arena) {
         case NODE_BOOL:
                 return n->boolean ? "true" : "false";
         case NODE_FLOAT:
-                return arena_printf(arena, "%g", n->number);
+                return arena_printf(arena, "the fraction %g", n->number);
         case NODE_TABLE:
         case NODE_ARRAY:
         case NODE_DATETIME:
@@ -208,6 +208,28 @@ static bool read_size(const struct value *v) {
         return true;
 }
 
+/* One string of a list; where there is only one, its key has no index. */
+static bool read_item(const struct value *v, const struct node *n, size_t i, const char **ret) {
+        struct value item = *v;
+        bool numbers = v->row->flags & ROW_NUMBERS;
+
+        if (numbers && n->type == NODE_INT) {
+                *ret = arena_printf(v->in->arena, "%" PRId64, n->integer);
+                return true;
+        }
+        if (n != v->node)
+                item.key = arena_printf(v->in->arena, "%s[%zu]", v->key, i);
+        if (n != v->node && n->type != NODE_STRING) {
+                diag_error(v->in->diags, n->loc, item.key, NULL, "must be %s, not %s",
+                           numbers ? "a string or an integer" : "a string", found_words(n, v->in->arena));
+                return false;
+        }
+        if (!string_check(&item, n))
+                return false;
+        *ret = n->string.data;
+        return true;
+}
+
 static bool read_strings(const struct value *v) {
         const struct node *first = v->node->type == NODE_ARRAY ? v->node->first : v->node;
         struct strings list = { 0 };
@@ -222,14 +244,9 @@ static bool read_strings(const struct value *v) {
         }
         list.items = arena_new0(v->in->arena, const char *, list.n);
         list.n = 0;
-        for (const struct node *n = first; n; n = v->node->type == NODE_ARRAY ? n->next : NULL) {
-                if ((v->row->flags & ROW_NUMBERS) && n->type == NODE_INT)
-                        list.items[list.n++] = arena_printf(v->in->arena, "%" PRId64, n->integer);
-                else if (string_check(v, n))
-                        list.items[list.n++] = n->string.data;
-                else
+        for (const struct node *n = first; n; n = v->node->type == NODE_ARRAY ? n->next : NULL, list.n++)
+                if (!read_item(v, n, list.n, &list.items[list.n]))
                         ok = false;
-        }
         if (ok)
                 *(struct strings *) v->field = list;
         return ok;
@@ -267,10 +284,10 @@ void value_read(const struct schema_row *row, const struct node *node, struct se
         /* "" means not given: the default stays, and so does its origin. */
         if (unset && !(row->flags & ROW_REQUIRED))
                 return;
+        section_mark_file(item, row->offset, node->loc);
         if (unset)
                 diag_error(in->diags, node->loc, key, NULL, "must not be empty");
-        else
-                value_store(&v);
-        /* A faulty value was given all the same: nobody should also say that it is missing. */
-        section_mark_file(item, row->offset, node->loc);
+        /* Given all the same, so that nobody also says that it is missing; but the value is the default. */
+        if (unset || !value_store(&v))
+                section_mark(item, row->offset, ORIGIN_DEFAULT, NULL);
 }
