@@ -82,6 +82,19 @@ static const char *disks_of_host(struct fill *f) {
         return list.len ? arena_printf(f->arena, "disks of this host: %s", list.data) : NULL;
 }
 
+/* The folder on the way that lets nobody through. */
+static const char *closed_folder(struct fill *f, const char *path) {
+        _cleanup_free_ char *prefix = xstrdup(path);
+        struct host_node node;
+
+        for (char *slash = strrchr(prefix, '/'); slash && slash != prefix; slash = strrchr(prefix, '/')) {
+                *slash = '\0';
+                if (host_node(f->req->host, prefix, &node) == 0)
+                        return arena_strdup(f->arena, prefix);
+        }
+        return "/";
+}
+
 static void report_absent(struct fill *f, const struct def_disk *d, int r) {
         const char *hint = NULL;
 
@@ -97,7 +110,12 @@ static void report_absent(struct fill *f, const struct def_disk *d, int r) {
                 FILL_ERROR(f, d, path, "path", hint, "%s does not exist", d->path);
                 return;
         }
-        FILL_ERROR(f, d, path, "path", NULL, "%s cannot be used: %s", d->path, strerror(-r));
+        if (r == -EACCES)
+                FILL_ERROR(f, d, path, "path", NULL,
+                           "%s cannot be reached by this user: the folder %s is closed to it", d->path,
+                           closed_folder(f, d->path));
+        else
+                FILL_ERROR(f, d, path, "path", NULL, "%s cannot be used: %s", d->path, strerror(-r));
 }
 
 static bool check_kind(struct fill *f, const struct def_disk *d, const struct host_disk *found) {
