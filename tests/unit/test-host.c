@@ -339,6 +339,48 @@ static void test_programs(void **state) {
         assert_int_equal(*sh, '/');
 }
 
+/* The script's tree says of this machine what this machine says. */
+static void test_capture(void **state) {
+        _cleanup_arena_ struct arena *arena = arena_new();
+        _cleanup_host_ struct host *real = NULL, *copy = NULL;
+        _cleanup_free_ char *tree = xasprintf("%s/tree", (const char *) *state), *caps = NULL;
+        _cleanup_free_ char *command =
+                xasprintf("echo caps > %s/caps && %s/capture-host %s --caps %s/caps", (const char *) *state,
+                          TEST_HOSTS, tree, (const char *) *state);
+        _cleanup_free_ char *arch = NULL, *copy_arch = NULL;
+        _cleanup_free_ int *cpus = NULL, *copy_cpus = NULL;
+        struct host_memory m, copy_m;
+        const char *why, *hint, *copy_why, *copy_hint;
+        char id[33], copy_id[33];
+        size_t n = 0, copy_n = 1;
+
+        assert_int_equal(system(command), 0);
+        assert_int_equal(host_open("/", &real, NULL), 0);
+        assert_int_equal(host_open(tree, &copy, NULL), 0);
+        assert_int_equal(host_arch(real, &arch), 0);
+        assert_int_equal(host_arch(copy, &copy_arch), 0);
+        assert_string_equal(arch, copy_arch);
+        assert_int_equal(host_memory(real, &m, NULL), 0);
+        assert_int_equal(host_memory(copy, &copy_m, NULL), 0);
+        assert_true(m.total == copy_m.total);
+        assert_int_equal(m.n_hugepages, copy_m.n_hugepages);
+        assert_int_equal(host_cpus_online(real, &cpus, &n, NULL), 0);
+        assert_int_equal(host_cpus_online(copy, &copy_cpus, &copy_n, NULL), 0);
+        assert_int_equal(n, copy_n);
+        assert_int_equal(host_kvm(real, arch, arena, &why, &hint),
+                         host_kvm(copy, arch, arena, &copy_why, &copy_hint));
+        assert_true(str_eq(why, copy_why));
+        assert_int_equal(host_captured_caps(copy, &caps, NULL), 0);
+        assert_string_equal(caps, "caps\n");
+        /* All but the machine's identity. */
+        if (host_machine_id(real, id) == 0) {
+                assert_int_equal(host_machine_id(copy, copy_id), 0);
+                assert_string_not_equal(id, copy_id);
+        }
+        /* Never into a folder that holds something. */
+        assert_int_not_equal(system(command), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_root),
@@ -351,6 +393,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_kvm, make_tree, drop_tree),
                 cmocka_unit_test(test_users),
                 cmocka_unit_test(test_programs),
+                cmocka_unit_test_setup_teardown(test_capture, make_tree, drop_tree),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
