@@ -7,7 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { SIZE_LIMIT = 1024 * 1024, ENTRIES_LIMIT = 4096 };
+/* Strikes always find room: behind what entries may fill there is enough for one of each. */
+enum { ENTRIES_LIMIT = 4096, LINE_LIMIT = 64 * 1024, SIZE_LIMIT = 1024 * 1024, STRIKES_ROOM = ENTRIES_LIMIT * 32 };
 
 struct entry {
         uint64_t id;
@@ -29,14 +30,62 @@ static char *boot_id(void) {
         return file_read_line(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &id) < 0 ? xstrdup("") : id;
 }
 
-static int line_write(struct journal *j, json_t *line, struct error *err) {
-        _cleanup_json_ json_t *owned = line;
-        _cleanup_free_ char *text = json_text(owned), *full = xasprintf("%s\n", text);
-        off_t end = lseek(j->fd, 0, SEEK_END);
+static json_t *boot_line(void) {
+        _cleanup_free_ char *id = boot_id();
 
-        if (end > SIZE_LIMIT)
+        return json_pack("{s:s}", "boot", id);
+}
+
+static json_t *entry_line(uint64_t id, const char *kind, json_t *args) {
+        return json_pack("{s:I, s:s, s:O}", "add", (json_int_t) id, "kind", kind, "args", args);
+}
+
+static void text_add(struct strbuf *b, json_t *line) {
+        _cleanup_json_ json_t *owned = line;
+        _cleanup_free_ char *text = json_text(owned);
+
+        strbuf_add(b, text);
+        strbuf_add(b, "\n");
+}
+
+/* Writes the file anew with what is open, so that a crash leaves the old one or the new one. */
+static int compact(struct journal *j, struct error *err) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        int r;
+
+        text_add(&b, boot_line());
+        for (size_t i = 0; i < j->n; i++)
+                text_add(&b, entry_line(j->entries[i].id, j->entries[i].kind, j->entries[i].args));
+        r = file_write_atomic(AT_FDCWD, j->path, b.data, b.len, 0600, false, err);
+        if (r < 0)
+                return r;
+        int fd = open(j->path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return error_errno(err, errno, "cannot open the journal %s", j->path);
+        close(j->fd);
+        j->fd = fd;
+        return 0;
+}
+
+/* Appends line (stolen) if the file stays within limit, if need be after it was written anew. */
+static int line_write(struct journal *j, json_t *line, off_t limit, struct error *err) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        off_t end = lseek(j->fd, 0, SEEK_END);
+        int r;
+
+        text_add(&b, line);
+        if (b.len > LINE_LIMIT)
+                return error_set(err, -EFBIG, "an entry for the journal %s has %zu bytes; %d are possible", j->path,
+                                 b.len, LINE_LIMIT);
+        if (end + (off_t) b.len > limit) {
+                r = compact(j, err);
+                if (r < 0)
+                        return r;
+                end = lseek(j->fd, 0, SEEK_END);
+        }
+        if (end + (off_t) b.len > limit)
                 return error_set(err, -EFBIG, "the journal %s is full", j->path);
-        int r = file_write_all(j->fd, full, strlen(full));
+        r = file_write_all(j->fd, b.data, b.len);
         if (r < 0) {
                 /* Half a line would hide the next one. */
                 (void) !ftruncate(j->fd, end);
@@ -46,11 +95,9 @@ static int line_write(struct journal *j, json_t *line, struct error *err) {
 }
 
 static int start_afresh(struct journal *j, struct error *err) {
-        _cleanup_free_ char *id = boot_id();
-
         if (ftruncate(j->fd, 0) < 0)
                 return error_errno(err, errno, "cannot write the journal %s", j->path);
-        return line_write(j, json_pack("{s:s}", "boot", id), err);
+        return line_write(j, boot_line(), SIZE_LIMIT, err);
 }
 
 static void entry_remove(struct journal *j, uint64_t id) {
@@ -75,8 +122,10 @@ static void line_apply(struct journal *j, const json_t *line) {
         const char *kind = json_get_str(line, "kind", NULL);
         int64_t add = json_get_int(line, "add", -1), strike = json_get_int(line, "strike", -1);
 
-        if (add >= 0 && kind && j->n < ENTRIES_LIMIT)
-                entry_add(j, (uint64_t) add, kind, json_incref(json_object_get(line, "args")));
+        json_t *args = json_object_get(line, "args");
+
+        if (add >= 0 && kind && json_is_object(args) && j->n < ENTRIES_LIMIT)
+                entry_add(j, (uint64_t) add, kind, json_incref(args));
         else if (strike >= 0)
                 entry_remove(j, (uint64_t) strike);
 }
@@ -106,7 +155,7 @@ static bool text_apply(struct journal *j, char *text, size_t *ret_len) {
 static int journal_load(struct journal *j, struct error *err) {
         _cleanup_free_ char *text = NULL;
         size_t len, whole;
-        int r = file_read_fd(j->fd, SIZE_LIMIT + 65536, &text, &len, err);
+        int r = file_read_fd(j->fd, SIZE_LIMIT + STRIKES_ROOM, &text, &len, err);
 
         if (r < 0)
                 return error_prefix(err, "the journal %s", j->path);
@@ -137,7 +186,7 @@ int journal_add(struct journal *j, const char *kind, json_t *args, uint64_t *ret
 
         if (j->n >= ENTRIES_LIMIT)
                 return error_set(err, -ENOSPC, "the journal %s has %d open entries", j->path, ENTRIES_LIMIT);
-        int r = line_write(j, json_pack("{s:I, s:s, s:O}", "add", (json_int_t) id, "kind", kind, "args", owned), err);
+        int r = line_write(j, entry_line(id, kind, owned), SIZE_LIMIT, err);
         if (r < 0)
                 return r;
         entry_add(j, id, kind, TAKE_PTR(owned));
@@ -153,7 +202,7 @@ int journal_strike(struct journal *j, uint64_t id, struct error *err) {
                 return 0;
         if (j->n == 0)
                 return start_afresh(j, err);
-        return line_write(j, json_pack("{s:I}", "strike", (json_int_t) id), err);
+        return line_write(j, json_pack("{s:I}", "strike", (json_int_t) id), SIZE_LIMIT + STRIKES_ROOM, err);
 }
 
 size_t journal_count(const struct journal *j) {

@@ -4,7 +4,8 @@
  * effects it names ended with that boot.
  *
  * One JSON object a line: {"boot": ID}, {"add": N, "kind": K, "args": {…}}, {"strike": N}. A last line without
- * its newline was cut off by a crash: its effect never happened, it is ignored. Limits: 1 MiB, 4096 open entries. */
+ * its newline was cut off by a crash: its effect never happened, it is ignored. Limits: 1 MiB of open entries, 4096
+ * of them, 64 KiB for one; what is struck does not count, as a full file is written anew without it. */
 #pragma once
 
 #include "base/error.h"
@@ -14,7 +15,8 @@ struct journal;
 
 /* Opens <dir>/<name>, making it if it is not there; reads what is open. */
 int journal_open(const char *dir, const char *name, struct journal **ret, struct error *err);
-/* args is stolen. The entry is in the file when this returns (a run-time folder is memory: no fsync). */
+/* args is stolen. The entry is in the file when this returns (a run-time folder is memory: no fsync). -EFBIG, -ENOSPC:
+ * past a limit; nothing was written. */
 int journal_add(struct journal *j, const char *kind, json_t *args, uint64_t *ret_id, struct error *err);
 /* An id that is not open is fine. The last strike empties the file. */
 int journal_strike(struct journal *j, uint64_t id, struct error *err);
