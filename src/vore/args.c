@@ -34,12 +34,14 @@ static int unknown_option(const struct verb *verb, const char *word, struct erro
         unsigned best_distance = 3;
 
         for (size_t i = 0; name && i < OPTION_COUNT; i++)
-                if (option_allowed(verb, i) && !options[i].hidden && str_distance(name, options[i].name) < best_distance) {
+                if (option_allowed(verb, i) && !options[i].hidden &&
+                    str_distance(name, options[i].name) < best_distance) {
                         best = options[i].name;
                         best_distance = str_distance(name, best);
                 }
         if (best)
-                return error_set(err, -EINVAL, "unknown option %.*s: did you mean --%s?", (int) len + 2, word, best);
+                return error_set(err, -EINVAL, "unknown option %.*s: did you mean --%s?", (int) len + 2, word,
+                                 best);
         return error_set(err, -EINVAL, "unknown option %.*s: see vore %s%s--help", (int) len + 2, word,
                          verb ? verb->name : "", verb ? " " : "");
 }
@@ -58,12 +60,14 @@ static int long_option(struct args *a, int argc, char *const argv[], int *i, str
         const char *word = argv[*i], *name = word + 2, *equals = strchr(name, '=');
         size_t len = equals ? (size_t) (equals - name) : strlen(name), id = 0;
 
-        while (id < OPTION_COUNT && (strlen(options[id].name) != len || strncmp(options[id].name, name, len) != 0))
+        while (id < OPTION_COUNT &&
+               (strlen(options[id].name) != len || strncmp(options[id].name, name, len) != 0))
                 id++;
         if (id == OPTION_COUNT)
                 return unknown_option(a->verb, word, err);
         if (!option_allowed(a->verb, id))
-                return a->verb ? error_set(err, -EINVAL, "%s takes no option --%s", a->verb->name, options[id].name) :
+                return a->verb ? error_set(err, -EINVAL, "%s takes no option --%s", a->verb->name,
+                                           options[id].name) :
                                  error_set(err, -EINVAL, "--%s belongs behind a verb", options[id].name);
         if (!options[id].arg && equals)
                 return error_set(err, -EINVAL, "--%s takes no value", options[id].name);
@@ -72,8 +76,8 @@ static int long_option(struct args *a, int argc, char *const argv[], int *i, str
                 return 0;
         }
         if (*i + 1 >= argc)
-                return error_set(err, -EINVAL, "--%s needs a value: --%s %s", options[id].name, options[id].name,
-                                 options[id].arg);
+                return error_set(err, -EINVAL, "--%s needs a value: --%s %s", options[id].name,
+                                 options[id].name, options[id].arg);
         take(a, id, argv[++*i]);
         return 0;
 }
@@ -122,9 +126,10 @@ static int unknown_verb(const char *word, const char *second, struct error *err)
                                 strbuf_addf(&list, "%s%s", list.len ? ", " : "", name);
                 }
                 return second ? error_set(err, -EINVAL, "unknown verb \"%s\"%s%s%s; there are: %s", both,
-                                          best ? ": did you mean \"" : "", best ? best : "", best ? "\"?" : "",
-                                          list.data) :
-                                error_set(err, -EINVAL, "\"%s\" needs a second word; there are: %s", word, list.data);
+                                          best ? ": did you mean \"" : "", best ? best : "",
+                                          best ? "\"?" : "", list.data) :
+                                error_set(err, -EINVAL, "\"%s\" needs a second word; there are: %s", word,
+                                          list.data);
         }
         if (best)
                 return error_set(err, -EINVAL, "unknown verb \"%s\": did you mean \"%s\"?", word, best);
@@ -148,8 +153,8 @@ static int find_verb(struct args *a, int argc, char *const argv[], int *i, struc
         return a->verb ? 0 : unknown_verb(word, second, err);
 }
 
-/* Words go to arguments from left to right; one that may be left out gets one only if enough words are there for
- * those that may not. */
+/* Words go to arguments from left to right; one that may be left out gets one only if enough words are there
+ * for those that may not. */
 static int assign(struct args *a, char *const *words, size_t n, struct error *err) {
         struct args_word w;
         size_t required = 0, next = 0;
@@ -160,8 +165,8 @@ static int assign(struct args *a, char *const *words, size_t n, struct error *er
                 if (w.optional && n - next <= required)
                         continue;
                 if (next == n)
-                        return error_set(err, -EINVAL, "%s: %s is missing: see vore %s --help", a->verb->name, w.name,
-                                         a->verb->name);
+                        return error_set(err, -EINVAL, "%s: %s is missing: see vore %s --help", a->verb->name,
+                                         w.name, a->verb->name);
                 a->arg[i] = words[next++];
                 required -= !w.optional;
         }
@@ -171,8 +176,10 @@ static int assign(struct args *a, char *const *words, size_t n, struct error *er
         return 0;
 }
 
-/* What a verb that is not supported yet would take is not known: only the global options that come first count. */
-static int parse_words(struct args *a, int argc, char *const argv[], char **words, size_t *n, struct error *err) {
+/* What a verb that is not supported yet would take is not known: only the global options that come first
+ * count. */
+static int parse_words(struct args *a, int argc, char *const argv[], char **words, size_t *n,
+                       struct error *err) {
         for (int i = 1; i < argc; i++) {
                 const char *word = argv[i];
                 int r = 0;
@@ -182,7 +189,8 @@ static int parse_words(struct args *a, int argc, char *const argv[], char **word
                                 words[(*n)++] = argv[i];
                         break;
                 }
-                if (a->verb && !a->verb->run && word[0] == '-' && !str_eq(word, "--help") && !str_eq(word, "-h"))
+                if (a->verb && !a->verb->run && word[0] == '-' && !str_eq(word, "--help") &&
+                    !str_eq(word, "-h"))
                         continue;
                 if (str_starts(word, "--"))
                         r = long_option(a, argc, argv, &i, err);
@@ -233,5 +241,5 @@ int args_parse(int argc, char *const argv[], struct args *ret, struct error *err
 
 void args_done(struct args *a) {
         free(a->cdroms);
-        *a = (struct args) { 0 };
+        *a = (struct args){ 0 };
 }

@@ -10,8 +10,8 @@
 enum { ARGS_MAX = 4 }; /* arguments of one verb */
 
 struct args {
-        const struct verb *verb; /* NULL: none was given (only --help or --version) */
-        uint32_t given;          /* OPT(x) of each option that was given */
+        const struct verb *verb;         /* NULL: none was given (only --help or --version) */
+        uint32_t given;                  /* OPT(x) of each option that was given */
         const char *value[OPTION_COUNT]; /* the last one of each; borrowed from argv */
         const char **cdroms;             /* owned array of borrowed strings */
         size_t n_cdroms;
@@ -19,8 +19,8 @@ struct args {
         const char *arg[ARGS_MAX];
 };
 
-/* -EINVAL with one sentence for wrong usage. A verb that this version does not support takes any words; so does
- * everything behind --help. */
+/* -EINVAL with one sentence for wrong usage. A verb that this version does not support takes any words; so
+ * does everything behind --help. */
 int args_parse(int argc, char *const argv[], struct args *ret, struct error *err);
 void args_done(struct args *a);
 
@@ -28,7 +28,8 @@ static inline bool args_has(const struct args *a, enum option_id id) {
         return a->given & OPT(id);
 }
 
-/* One word of verb->args, without its brackets: "[NAME] JSON" at 1 gives "JSON", required. False behind the end. */
+/* One word of verb->args, without its brackets: "[NAME] JSON" at 1 gives "JSON", required. False behind the
+ * end. */
 struct args_word {
         char name[24];
         bool optional;

@@ -1,5 +1,5 @@
-/* vore-check FILE DIRECTORY [VORED.TOML]: the definition on stdin -> the array of its faults on stdout. Part of
- * `vore check`; reads the host, changes nothing. */
+/* vore-check FILE DIRECTORY [VORED.TOML]: the definition on stdin -> the array of its faults on stdout. Part
+ * of `vore check`; reads the host, changes nothing. */
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"

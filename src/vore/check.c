@@ -1,4 +1,5 @@
-/* check: what is wrong with a definition on this host, as vore-check finds it and, if one answers, the daemon. */
+/* check: what is wrong with a definition on this host, as vore-check finds it and, if one answers, the
+ * daemon. */
 #include "base/str.h"
 #include "vore/daemon.h"
 #include "vore/errors.h"
@@ -10,8 +11,8 @@
 
 enum { FAULTS_MAX = 16 * 1024 * 1024 };
 
-/* The walk needs the TOML reader, Lua and the C++ library, whose loading would cost every verb a millisecond: it is
- * a program of its own, beside vore in the build folder, else where it is installed. */
+/* The walk needs the TOML reader, Lua and the C++ library, whose loading would cost every verb a millisecond:
+ * it is a program of its own, beside vore in the build folder, else where it is installed. */
 static char *check_program(void) {
         char self[4096];
         ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -40,7 +41,8 @@ static int ask_here(struct cli *c, const struct input *in, json_t **ret) {
         if (r < 0)
                 return cli_fail("check: %s", error_text(&err));
         if (status != 0)
-                return status < 128 ? EXIT_FAILED : cli_fail("check: %s ended by signal %d", program, status - 128);
+                return status < 128 ? EXIT_FAILED :
+                                      cli_fail("check: %s ended by signal %d", program, status - 128);
         r = json_parse(text, len, ret, &err);
         return r < 0 ? cli_fail("check: %s: %s", program, error_text(&err)) : EXIT_DONE;
 }
@@ -84,6 +86,7 @@ int verb_check(struct cli *c) {
         }
         faults_print(c, faults);
         if (!wrong)
-                cli_note(c, "%s: nothing is wrong%s", in.file, json_array_size(faults) ? " beside these warnings" : "");
+                cli_note(c, "%s: nothing is wrong%s", in.file,
+                         json_array_size(faults) ? " beside these warnings" : "");
         return wrong ? EXIT_FAILED : EXIT_DONE;
 }

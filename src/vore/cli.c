@@ -12,7 +12,9 @@ void cli_init(struct cli *c, const struct args *args) {
         const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
         bool color = str_empty(no_color) && !str_eq(term, "dumb");
 
-        *c = (struct cli) { .args = args, .terminal = isatty(STDOUT_FILENO), .err_terminal = isatty(STDERR_FILENO) };
+        *c = (struct cli){ .args = args,
+                           .terminal = isatty(STDOUT_FILENO),
+                           .err_terminal = isatty(STDERR_FILENO) };
         c->color = c->terminal && color;
         c->err_color = c->err_terminal && color;
 }
@@ -20,7 +22,7 @@ void cli_init(struct cli *c, const struct args *args) {
 void cli_done(struct cli *c) {
         rpc_client_free(c->client);
         free(c->socket);
-        *c = (struct cli) { 0 };
+        *c = (struct cli){ 0 };
 }
 
 static void say(const char *prefix, const char *fmt, va_list ap) _printf_(2, 0);

@@ -19,12 +19,13 @@ struct progress;
 
 struct cli {
         const struct args *args;
-        bool terminal;  /* stdout is one: columns and a header */
-        bool color;     /* on stdout */
+        bool terminal; /* stdout is one: columns and a header */
+        bool color;    /* on stdout */
         bool err_terminal, err_color;
         struct rpc_client *client; /* owned; NULL until the first call */
         char *socket;              /* owned: where client is connected to */
-        struct progress *progress; /* borrowed: its open line is completed before an error is printed; NULL: none */
+        struct progress
+                *progress; /* borrowed: its open line is completed before an error is printed; NULL: none */
         /* The definition that is being handed over, for the caret under a fault. Borrowed; NULL: none. */
         const char *source, *source_file;
 };
@@ -37,7 +38,8 @@ int cli_fail(const char *fmt, ...) _printf_(1, 2);
 /* A remark that is no error, on stderr; nothing with --quiet. */
 void cli_note(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 
-/* Flushes stdout and says so when that fails; a reader that went away is no message. Gives code, or EXIT_FAILED. */
+/* Flushes stdout and says so when that fails; a reader that went away is no message. Gives code, or
+ * EXIT_FAILED. */
 int cli_flush(int code);
 
 /* One document on stdout: indented on a terminal, compact elsewhere. j is stolen. Gives an exit code. */

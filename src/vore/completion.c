@@ -1,5 +1,5 @@
-/* completion: scripts for shells, made from the rows of verbs.c. What only the daemon knows (names of VMs) the
- * script asks `vore list` for. */
+/* completion: scripts for shells, made from the rows of verbs.c. What only the daemon knows (names of VMs)
+ * the script asks `vore list` for. */
 #include "base/str.h"
 #include "vore/cli.h"
 
@@ -10,8 +10,10 @@ static const struct {
         const char *name;
         enum word_kind kind;
 } kinds[] = {
-        { "NAME", WORD_VM },    { "NAME|FILE", WORD_VM_OR_FILE }, { "FILE", WORD_FILE },   { "PATH", WORD_FILE },
-        { "ISO", WORD_FILE },   { "SOCKET", WORD_FILE },          { "SHELL", WORD_SHELL }, { "VERB", WORD_VERB },
+        { "NAME", WORD_VM },     { "NAME|FILE", WORD_VM_OR_FILE },
+        { "FILE", WORD_FILE },   { "PATH", WORD_FILE },
+        { "ISO", WORD_FILE },    { "SOCKET", WORD_FILE },
+        { "SHELL", WORD_SHELL }, { "VERB", WORD_VERB },
 };
 
 static enum word_kind kind_of(const char *name) {
@@ -38,7 +40,8 @@ static void kinds_of(const struct verb *verb, bool *ret_vm, bool *ret_file, bool
 static void add_options(struct strbuf *b, const struct verb *verb) {
         for (size_t i = 0; i < OPTION_COUNT; i++)
                 if (!options[i].hidden && (options[i].global || (verb && (verb->options & OPT(i)))))
-                        strbuf_addf(b, "%s--%s", b->len && b->data[b->len - 1] != '\'' ? " " : "", options[i].name);
+                        strbuf_addf(b, "%s--%s", b->len && b->data[b->len - 1] != '\'' ? " " : "",
+                                    options[i].name);
 }
 
 /* Inside single quotes of fish (backslash) or zsh (leave the quotes and come back). */
@@ -95,7 +98,8 @@ static void print_value_cases(void) {
                 if (options[i].letter)
                         printf("|-%c", options[i].letter);
                 printf(") %s ;;\n", kind_of(options[i].arg) == WORD_FILE ?
-                                            "mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return" : "return");
+                                            "mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return" :
+                                            "return");
         }
 }
 
@@ -112,7 +116,8 @@ static void print_verb_cases(void) {
                 printf("        '%s'", verbs[i].name);
                 if (verbs[i].alias)
                         printf("|'%s'", verbs[i].alias);
-                printf(") opts='%s' vm=%d file=%d words='%s' ;;\n", b.data, vm, file, shell ? "bash zsh fish" : "");
+                printf(") opts='%s' vm=%d file=%d words='%s' ;;\n", b.data, vm, file,
+                       shell ? "bash zsh fish" : "");
         }
         for (size_t i = 0; i < n_verbs; i++) {
                 _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
@@ -165,35 +170,41 @@ static void print_bash(void) {
               "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
               "        word=${COMP_WORDS[i]}\n"
               "        case $word in\n"
-              "        -c|--conn) conn=(-c \"${COMP_WORDS[i+1]}\"); ((i++)) ;;\n        ", stdout);
+              "        -c|--conn) conn=(-c \"${COMP_WORDS[i+1]}\"); ((i++)) ;;\n        ",
+              stdout);
         print_value_options();
         fputs(") ((i++)) ;;\n"
               "        -*) ;;\n"
               "        *)\n"
               "            case $verb in\n"
               "            '') verb=$word ;;\n"
-              "            ", stdout);
+              "            ",
+              stdout);
         print_group_pattern();
         fputs(") verb=\"$verb $word\" ;;\n"
               "            esac ;;\n"
               "        esac\n"
               "    done\n"
-              "    case $prev in\n", stdout);
+              "    case $prev in\n",
+              stdout);
         print_value_cases();
         printf("    esac\n"
                "    case $verb in\n"
-               "        '') words='%s' opts='%s' ;;\n", first.data, global.data);
+               "        '') words='%s' opts='%s' ;;\n",
+               first.data, global.data);
         print_verb_cases();
         fputs("    esac\n"
               "    [[ $cur == -* ]] && words=$opts vm=0 file=0\n"
               /* compgen -W expands its words: nothing but plain names may get there. */
-              "    ((vm)) && words+=\" $(vore \"${conn[@]}\" list 2>/dev/null | cut -f1 | grep '^[A-Za-z0-9._-]*$')\"\n"
+              "    ((vm)) && words+=\" $(vore \"${conn[@]}\" list 2>/dev/null | cut -f1 | grep "
+              "'^[A-Za-z0-9._-]*$')\"\n"
               "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
               "    if ((file)); then\n"
               "        compopt -o filenames 2>/dev/null\n"
               "        mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$cur\")\n"
               "    fi\n"
-              "}\n", stdout);
+              "}\n",
+              stdout);
 }
 
 /* In zsh a verb is a case of its own, so that its help shows beside it. */
@@ -217,16 +228,19 @@ static void print_zsh_options(uint32_t mask, bool global) {
                 print_quoted(options[i].help, ZSH_APOSTROPHE);
                 fputs("]", stdout);
                 if (options[i].arg)
-                        printf(":%s:%s", options[i].arg, kind_of(options[i].arg) == WORD_FILE ? "_files" : " ");
+                        printf(":%s:%s", options[i].arg,
+                               kind_of(options[i].arg) == WORD_FILE ? "_files" : " ");
                 fputs("'", stdout);
         }
 }
 
 static void print_zsh(void) {
         fputs("#compdef vore\n"
-              "_vore_machines() { local -a names=(${(f)\"$(vore list 2>/dev/null | cut -f1)\"}); compadd -a names; _files }\n"
+              "_vore_machines() { local -a names=(${(f)\"$(vore list 2>/dev/null | cut -f1)\"}); compadd -a "
+              "names; _files }\n"
               "_vore() {\n"
-              "    local -a verbs=(\n", stdout);
+              "    local -a verbs=(\n",
+              stdout);
         for (size_t i = 0; i < n_verbs; i++)
                 if (verbs[i].run) {
                         printf("        '%s:", verbs[i].name);
@@ -236,7 +250,8 @@ static void print_zsh(void) {
         fputs("    )\n"
               "    local verb=${words[2]}\n"
               "    if ((CURRENT == 2)); then _describe verb verbs; return; fi\n"
-              "    case $verb in\n    ", stdout);
+              "    case $verb in\n    ",
+              stdout);
         print_group_pattern();
         fputs(")\n"
               "        if ((CURRENT == 3)); then\n"
@@ -245,7 +260,8 @@ static void print_zsh(void) {
               "        verb=\"$verb ${words[3]}\"; shift words; ((CURRENT--)) ;;\n"
               "    esac\n"
               "    shift words; ((CURRENT--))\n"
-              "    case $verb in\n", stdout);
+              "    case $verb in\n",
+              stdout);
         for (size_t i = 0; i < n_verbs; i++) {
                 if (!verbs[i].run)
                         continue;
@@ -275,15 +291,17 @@ static void print_fish_verb(const struct verb *verb) {
         size_t n = strcspn(verb->name, " ");
         _cleanup_free_ char *first = strndup(verb->name, n);
         const char *second = verb->name[n] ? verb->name + n + 1 : NULL;
-        _cleanup_free_ char *when = second ? xasprintf("__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s",
-                                                       first, second) :
-                                             xasprintf("__fish_seen_subcommand_from %s", verb->name);
+        _cleanup_free_ char *when =
+                second ? xasprintf("__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s",
+                                   first, second) :
+                         xasprintf("__fish_seen_subcommand_from %s", verb->name);
         bool vm, file, shell;
 
         kinds_of(verb, &vm, &file, &shell);
         if (second)
                 printf("complete -c vore -n __fish_use_subcommand -a %s\n"
-                       "complete -c vore -n '__fish_seen_subcommand_from %s' -a %s -d '", first, first, second);
+                       "complete -c vore -n '__fish_seen_subcommand_from %s' -a %s -d '",
+                       first, first, second);
         else
                 printf("complete -c vore -n __fish_use_subcommand -a %s -d '", first);
         print_quoted(verb->help, FISH_APOSTROPHE);

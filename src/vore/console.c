@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 enum {
-        LEAVE_KEY = 0x1d,   /* Ctrl-] */
-        /* After the end of the input the daemon shows what it has and closes the line. Should it not, silence for that
-         * long or that much of a talkative guest is the end as well. */
+        LEAVE_KEY = 0x1d, /* Ctrl-] */
+        /* After the end of the input the daemon shows what it has and closes the line. Should it not, silence
+         * for that long or that much of a talkative guest is the end as well. */
         DRAIN_MS = 2000,
         DRAIN_MAX = 256 * 1024,
         CHUNK = 16 * 1024,
@@ -48,7 +48,8 @@ static int terminal_raw(void) {
                 sigaction(ending[i], &action, NULL);
         t = cooked;
         cfmakeraw(&t);
-        /* cfmakeraw stops output processing as well, which is right: the guest sends its own carriage returns. */
+        /* cfmakeraw stops output processing as well, which is right: the guest sends its own carriage
+         * returns. */
         raw = 1;
         if (tcsetattr(STDIN_FILENO, TCSADRAIN, &t) < 0) {
                 raw = 0;
@@ -129,7 +130,8 @@ static int copy_both_ways(struct line *l) {
         }
 }
 
-static int converse(struct cli *c, const char *name, int fd, bool writer, const char *early, size_t early_len) {
+static int converse(struct cli *c, const char *name, int fd, bool writer, const char *early,
+                    size_t early_len) {
         struct line l = { .fd = fd, .terminal = isatty(STDIN_FILENO), .writer = writer, .input_open = true };
         bool quiet = args_has(c->args, OPTION_QUIET) || !l.terminal;
         int r;
@@ -146,7 +148,8 @@ static int converse(struct cli *c, const char *name, int fd, bool writer, const 
                 r = copy_both_ways(&l);
         terminal_restore();
         if (!quiet)
-                fprintf(stderr, "\n%s\n", r == 0 ? "the console was closed" : "left the console; the VM goes on");
+                fprintf(stderr, "\n%s\n",
+                        r == 0 ? "the console was closed" : "left the console; the VM goes on");
         if (r < 0 && r != -EPIPE)
                 return cli_fail("console: cannot write the output: %s", strerror(-r));
         if (l.lost && !l.terminal)

@@ -23,12 +23,15 @@ struct sockets {
 };
 
 static void sockets_choose(struct sockets *s, struct cli *c, struct arena *arena) {
-        const char *named = args_has(c->args, OPTION_CONN) ? c->args->value[OPTION_CONN] : getenv("VORE_SOCKET");
+        const char *named =
+                args_has(c->args, OPTION_CONN) ? c->args->value[OPTION_CONN] : getenv("VORE_SOCKET");
 
         if (args_has(c->args, OPTION_CONN) || !str_empty(named))
-                *s = (struct sockets) { { named }, 1, true };
+                *s = (struct sockets){ { named }, 1, true };
         else
-                *s = (struct sockets) { { settings_session_socket(arena), settings_system_socket() }, 2, false };
+                *s = (struct sockets){ { settings_session_socket(arena), settings_system_socket() },
+                                       2,
+                                       false };
 }
 
 /* Without XDG_RUNTIME_DIR the session's socket is in /tmp, where anybody could have put one. */
@@ -66,15 +69,18 @@ static int no_permission(const char *path) {
         if (known && !(st.st_mode & S_IWGRP)) {
                 const struct passwd *owner = getpwuid(st.st_uid);
 
-                cli_fail("no permission for %s: it belongs to %s alone", path, owner ? owner->pw_name : "another user");
+                cli_fail("no permission for %s: it belongs to %s alone", path,
+                         owner ? owner->pw_name : "another user");
                 return EXIT_NO_DAEMON;
         }
         group = known ? getgrgid(st.st_gid) : NULL;
         if (known && st.st_gid == 0)
                 cli_fail("no permission for %s: only root may use it; try: sudo vore …", path);
         else
-                cli_fail("no permission for %s: join the group %s (sudo usermod -aG %s %s, then log in again)", path,
-                         group ? group->gr_name : "vore", group ? group->gr_name : "vore", me ? me->pw_name : "YOU");
+                cli_fail(
+                        "no permission for %s: join the group %s (sudo usermod -aG %s %s, then log in again)",
+                        path, group ? group->gr_name : "vore", group ? group->gr_name : "vore",
+                        me ? me->pw_name : "YOU");
         return EXIT_NO_DAEMON;
 }
 
@@ -88,8 +94,8 @@ static int no_daemon(const struct sockets *s, int r, const struct error *err) {
         else if (s->n == 1)
                 cli_fail("no daemon at %s; start one with: vored --socket %s", last, last);
         else
-                cli_fail("no daemon at %s nor at %s; start one: vored (your own), or sudo systemctl start vored "
-                         "(the system's)",
+                cli_fail("no daemon at %s nor at %s; start one: vored (your own), or sudo systemctl start "
+                         "vored (the system's)",
                          s->path[0], last);
         return EXIT_NO_DAEMON;
 }
@@ -122,7 +128,8 @@ char *daemon_method(const char *method) {
         return xasprintf("dev.vore.Manager.%s", method);
 }
 
-int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_reply_fn fn, void *data, json_t **ret) {
+int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_reply_fn fn, void *data,
+                     json_t **ret) {
         _cleanup_json_ json_t *own = params, *reply = NULL;
         _cleanup_free_ char *whole = daemon_method(method), *name = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -137,7 +144,8 @@ int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_repl
         if (r == -EREMOTEIO)
                 return errors_print(c, method, name, reply);
         if (r < 0)
-                return cli_fail("%s: lost the daemon at %s: %s", c->args->verb->name, c->socket, error_text(&err));
+                return cli_fail("%s: lost the daemon at %s: %s", c->args->verb->name, c->socket,
+                                error_text(&err));
         if (ret)
                 *ret = TAKE_PTR(reply);
         return r > 0 ? r : EXIT_DONE;

@@ -70,5 +70,7 @@ int verb_forget(struct cli *c) {
         if (purge)
                 json_put_bool(params, "purge", true);
         r = daemon_call(c, "Forget", params, &reply);
-        return r == EXIT_DONE ? say_done(c, reply, name, purge ? "forgotten, with its instance folder" : "forgotten") : r;
+        return r == EXIT_DONE ?
+                       say_done(c, reply, name, purge ? "forgotten, with its instance folder" : "forgotten") :
+                       r;
 }

@@ -37,8 +37,9 @@ static int size_of(const char *text, uint64_t *ret) {
         else if (r < 0)
                 cli_fail("disk create: \"%s\" is not a size; such as 40G or 512M is wanted", text);
         else if (size == 0 || size % 512 != 0)
-                cli_fail("disk create: %s bytes is not a whole number of sectors; write the unit, such as %sG", text,
-                         size ? text : "40");
+                cli_fail(
+                        "disk create: %s bytes is not a whole number of sectors; write the unit, such as %sG",
+                        text, size ? text : "40");
         else {
                 *ret = size;
                 return EXIT_DONE;
@@ -58,8 +59,14 @@ static int publish(const char *temp, const char *path) {
 
 static int make(const char *temp, const char *path, const char *type, uint64_t size) {
         _cleanup_free_ char *bytes = xasprintf("%" PRIu64, size), *file = xasprintf("file:%s", temp);
-        char *const argv[] = { (char[]) { "qemu-img" }, (char[]) { "create" }, (char[]) { "-q" }, (char[]) { "-f" },
-                               (char *) type, file, bytes, NULL };
+        char *const argv[] = { (char[]){ "qemu-img" },
+                               (char[]){ "create" },
+                               (char[]){ "-q" },
+                               (char[]){ "-f" },
+                               (char *) type,
+                               file,
+                               bytes,
+                               NULL };
         _cleanup_error_ struct error err = ERROR_INIT;
         int status = 0, r = run_program(argv, NULL, 0, 0, NULL, NULL, &status, &err);
 

@@ -14,7 +14,8 @@ enum { SOURCE_MAX = 64 * 1024 };
 /* What to type after a WrongState; NULL: nothing helps. */
 static char *next_step(const struct verb *verb, const char *name, const char *state, const char *operation) {
         if (operation)
-                return xasprintf("wait until it is done (vore events), or end the VM with: vore kill %s", name);
+                return xasprintf("wait until it is done (vore events), or end the VM with: vore kill %s",
+                                 name);
         if (str_eq(state, "broken"))
                 return xasprintf("mend its file and load it again: vore load FILE --save");
         if (verb->need != NEED_RUNNING && verb->need != NEED_HELD && state_runs(state))
@@ -53,11 +54,12 @@ static char *no_such_machine(const json_t *params) {
         struct strbuf b = STRBUF_INIT;
         size_t i;
 
-        json_array_foreach(candidates, i, item)
-                if (json_is_string(item) && str_distance(name, json_string_value(item)) < best_distance) {
-                        best = json_string_value(item);
-                        best_distance = str_distance(name, best);
-                }
+        json_array_foreach(candidates, i,
+                           item) if (json_is_string(item) &&
+                                     str_distance(name, json_string_value(item)) < best_distance) {
+                best = json_string_value(item);
+                best_distance = str_distance(name, best);
+        }
         strbuf_addf(&b, "no VM is named \"%s\"", name);
         if (best)
                 strbuf_addf(&b, ": did you mean \"%s\"?", best);
@@ -85,7 +87,8 @@ static char *stop_timeout(const json_t *params) {
 
         if (str_empty(message))
                 return xasprintf("%s did not power off in %s and runs on; end it with: vore kill %s", name,
-                                 output_span(json_number_value(json_object_get(params, "seconds")), span), name);
+                                 output_span(json_number_value(json_object_get(params, "seconds")), span),
+                                 name);
         return xasprintf("%s%s%s", message, strstr(message, "vore ") ? "" : "; end it with: vore kill ",
                          strstr(message, "vore ") ? "" : name);
 }
@@ -94,8 +97,9 @@ static char *other_daemon(const char *socket, const char *method, const char *er
         if (str_eq(error, "org.varlink.service.MethodNotFound") ||
             str_eq(error, "org.varlink.service.MethodNotImplemented") ||
             str_eq(error, "org.varlink.service.InterfaceNotFound"))
-                return xasprintf("the daemon at %s does not know %s: it is not of this version of vore; restart it", socket,
-                                 method);
+                return xasprintf(
+                        "the daemon at %s does not know %s: it is not of this version of vore; restart it",
+                        socket, method);
         if (str_eq(error, "org.varlink.service.InvalidParameter"))
                 return xasprintf("the daemon at %s refuses the parameter %s of %s", socket,
                                  json_get_str(params, "parameter", "?"), method);
@@ -118,7 +122,8 @@ char *errors_text(const struct verb *verb, const char *socket, const char *metho
         if (str_eq(error, "StopTimeout"))
                 return stop_timeout(params);
         if (str_eq(error, "NotSupported") && str_empty(message))
-                return xasprintf("%s is not supported by this version", json_get_str(params, "what", verb->name));
+                return xasprintf("%s is not supported by this version",
+                                 json_get_str(params, "what", verb->name));
         if (!str_empty(message))
                 return xasprintf("%s: %s", verb->name, message);
         return xasprintf("%s: the daemon at %s answered %s", verb->name, socket, error);
@@ -142,9 +147,8 @@ bool faults_have_error(const json_t *faults) {
         const json_t *fault;
         size_t i;
 
-        json_array_foreach(faults, i, fault)
-                if (!str_eq(json_get_str(fault, "severity", "error"), "warning"))
-                        return true;
+        json_array_foreach(faults, i, fault) if (!str_eq(json_get_str(fault, "severity", "error"),
+                                                         "warning")) return true;
         return false;
 }
 
@@ -160,7 +164,8 @@ json_t *faults_without(const json_t *faults, const json_t *known) {
                         bool same = true;
 
                         for (size_t n = 0; n < ARRAY_SIZE(keys); n++)
-                                same = same && json_equal(json_object_get(fault, keys[n]), json_object_get(other, keys[n]));
+                                same = same && json_equal(json_object_get(fault, keys[n]),
+                                                          json_object_get(other, keys[n]));
                         found = found || same;
                 }
                 if (!found)
@@ -175,12 +180,11 @@ static json_t *fault_escaped(const json_t *fault) {
         const char *key;
         void *next;
 
-        json_object_foreach_safe(copy, next, key, value)
-                if (json_is_string(value)) {
-                        _cleanup_free_ char *text = output_escaped(json_string_value(value));
+        json_object_foreach_safe(copy, next, key, value) if (json_is_string(value)) {
+                _cleanup_free_ char *text = output_escaped(json_string_value(value));
 
-                        json_put_str(copy, key, text);
-                }
+                json_put_str(copy, key, text);
+        }
         return copy;
 }
 

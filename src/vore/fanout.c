@@ -50,7 +50,7 @@ static void lane_end(struct lane *l) {
         if (l->client)
                 frame_reader_done(&l->in);
         rpc_client_free(l->client);
-        *l = (struct lane) { 0 };
+        *l = (struct lane){ 0 };
 }
 
 static void take_reply(struct fanout_call *call, const json_t *reply) {
@@ -94,8 +94,8 @@ static size_t wait_for_some(struct lane *lanes, struct pollfd *polls) {
         size_t n = 0;
 
         for (size_t i = 0; i < FANOUT_AT_ONCE; i++) {
-                polls[i] = (struct pollfd) { .fd = lanes[i].client ? rpc_client_fd(lanes[i].client) : -1,
-                                             .events = POLLIN };
+                polls[i] = (struct pollfd){ .fd = lanes[i].client ? rpc_client_fd(lanes[i].client) : -1,
+                                            .events = POLLIN };
                 n += lanes[i].client != NULL;
         }
         if (n > 0 && poll(polls, FANOUT_AT_ONCE, -1) < 0)
@@ -132,5 +132,5 @@ void fanout_call_done(struct fanout_call *call) {
         json_decref(call->reply);
         free(call->error);
         free(call->trouble);
-        *call = (struct fanout_call) { 0 };
+        *call = (struct fanout_call){ 0 };
 }

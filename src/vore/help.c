@@ -162,8 +162,9 @@ int verb_help(struct cli *c) {
                 verb = verb_find(name);
                 best = verb ? NULL : verb_nearest(name);
                 if (!verb) {
-                        cli_fail("unknown verb \"%s\"%s%s%s", name, best ? ": did you mean \"" : ": vore --help lists them",
-                                 best ? best : "", best ? "\"?" : "");
+                        cli_fail("unknown verb \"%s\"%s%s%s", name,
+                                 best ? ": did you mean \"" : ": vore --help lists them", best ? best : "",
+                                 best ? "\"?" : "");
                         return EXIT_USAGE;
                 }
         }

@@ -108,7 +108,8 @@ static int cdrom_path(const char *iso, char **ret) {
         if (stat(iso, &st) < 0)
                 return cli_fail("--cdrom %s: %s", iso, strerror(errno));
         if (S_ISDIR(st.st_mode))
-                return cli_fail("--cdrom %s: that is a folder; a file or a drive such as /dev/sr0 is wanted", iso);
+                return cli_fail("--cdrom %s: that is a folder; a file or a drive such as /dev/sr0 is wanted",
+                                iso);
         if (iso[0] == '/') {
                 *ret = xstrdup(iso);
                 return EXIT_DONE;

@@ -5,15 +5,15 @@
 #include "vore/cli.h"
 
 struct input {
-        const char *file;      /* as the caller wrote it; borrowed */
-        char *directory;       /* owned, absolute: relative paths of the definition count from here */
-        char *text;            /* owned, NUL-terminated; NULL until read */
+        const char *file; /* as the caller wrote it; borrowed */
+        char *directory;  /* owned, absolute: relative paths of the definition count from here */
+        char *text;       /* owned, NUL-terminated; NULL until read */
         size_t len;
 };
-#define INPUT_INIT ((struct input) { 0 })
+#define INPUT_INIT ((struct input){ 0 })
 
-/* Reads file, at most 64 KiB; "-" is standard input, whose folder is the current one. Also from a pipe. Makes it the
- * source of faults that are printed later. What fails is printed; gives an exit code. */
+/* Reads file, at most 64 KiB; "-" is standard input, whose folder is the current one. Also from a pipe. Makes
+ * it the source of faults that are printed later. What fails is printed; gives an exit code. */
 int input_read(struct cli *c, const char *file, struct input *ret);
 void input_done(struct input *in);
 #define _cleanup_input_ _cleanup_(input_done)

@@ -94,8 +94,8 @@ static void add_data(struct strbuf *b, const json_t *data) {
         const char *key;
 
         json_object_foreach((json_t *) data, key, value) {
-                _cleanup_free_ char *text = json_is_string(value) ? xstrdup(json_string_value(value)) :
-                                                                    json_text(value);
+                _cleanup_free_ char *text =
+                        json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
 
                 if (json_is_null(value))
                         continue;
@@ -108,7 +108,8 @@ static void add_data(struct strbuf *b, const json_t *data) {
 
 static void print_event_line(const struct cli *c, const json_t *event, const char *vm, const json_t *data) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-        _cleanup_free_ char *name = output_escaped(vm), *what = output_escaped(json_get_str(event, "event", "?"));
+        _cleanup_free_ char *name = output_escaped(vm),
+                            *what = output_escaped(json_get_str(event, "event", "?"));
         double when = json_number_value(json_object_get(event, "time"));
         time_t seconds = (time_t) when;
         struct tm tm;
@@ -123,7 +124,8 @@ static void print_event_line(const struct cli *c, const json_t *event, const cha
 
 static int event_reply(const json_t *params, void *arg) {
         struct cli *c = arg;
-        const json_t *event = json_object_get(params, "event"), *data = json_object_get(event, "data"), *machine;
+        const json_t *event = json_object_get(params, "event"), *data = json_object_get(event, "data"),
+                     *machine;
         size_t i;
 
         if (args_has(c->args, OPTION_JSON))
@@ -169,7 +171,8 @@ int verb_qmp(struct cli *c) {
         if (!error)
                 return EXIT_DONE;
         fflush(stdout);
-        return cli_fail("qmp: %s: %s", json_get_str(error, "class", "error"), json_get_str(error, "desc", ""));
+        return cli_fail("qmp: %s: %s", json_get_str(error, "class", "error"),
+                        json_get_str(error, "desc", ""));
 }
 
 /* CONTRACT: an argument with a / or ending in .toml is a file. */
@@ -230,7 +233,7 @@ int verb_version(struct cli *c) {
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, TAKE_PTR(reply));
         printf("vored %s (%s, pid %lld, QEMU %s)\n", json_get_str(reply, "version", "?"),
-               json_get_bool(reply, "system", false) ? "system" : "session", (long long) json_get_int(reply, "pid", 0),
-               json_get_str(reply, "qemu", "not found"));
+               json_get_bool(reply, "system", false) ? "system" : "session",
+               (long long) json_get_int(reply, "pid", 0), json_get_str(reply, "qemu", "not found"));
         return EXIT_DONE;
 }

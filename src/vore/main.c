@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* A program that was started with 0, 1 or 2 closed would get its socket there, and print into it. What stands in
- * their place can neither be read nor written with success. */
+/* A program that was started with 0, 1 or 2 closed would get its socket there, and print into it. What stands
+ * in their place can neither be read nor written with success. */
 static void standard_descriptors(void) {
         int fd;
 

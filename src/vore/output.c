@@ -11,7 +11,11 @@ struct table_cell {
 static int32_t utf8_next(const char *s, size_t *ret_len) {
         const unsigned char *p = (const unsigned char *) s;
         static const int32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-        size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+        size_t n = *p < 0x80               ? 1 :
+                   *p >= 0xc2 && *p < 0xe0 ? 2 :
+                   (*p & 0xf0) == 0xe0     ? 3 :
+                   *p >= 0xf0 && *p < 0xf5 ? 4 :
+                                             0;
         int32_t c = n == 1 ? *p : n == 2 ? *p & 0x1f : n == 3 ? *p & 0x0f : *p & 0x07;
 
         *ret_len = 1;
@@ -29,8 +33,8 @@ static int32_t utf8_next(const char *s, size_t *ret_len) {
 }
 
 static bool unsafe(int32_t c) {
-        return (c >= 0x80 && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f || c == 0x2028 || c == 0x2029 ||
-               (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+        return (c >= 0x80 && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f || c == 0x2028 ||
+               c == 0x2029 || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
 void output_escape(struct strbuf *b, const char *s, const char *keep) {
@@ -61,7 +65,8 @@ char *output_escaped(const char *s) {
         return strbuf_take(&b);
 }
 
-/* The blocks that matter in names of people's machines, from Unicode's EastAsianWidth and combining classes. */
+/* The blocks that matter in names of people's machines, from Unicode's EastAsianWidth and combining classes.
+ */
 static const struct {
         int32_t first, last;
         unsigned width;
@@ -100,8 +105,9 @@ const char *output_span(double seconds, char buf[static 32]) {
 }
 
 static const char *const begins[] = {
-        [COLOR_NONE] = "",         [COLOR_RED] = "\033[31m",  [COLOR_GREEN] = "\033[32m", [COLOR_YELLOW] = "\033[33m",
-        [COLOR_CYAN] = "\033[36m", [COLOR_DIM] = "\033[2m", [COLOR_BOLD] = "\033[1m",
+        [COLOR_NONE] = "",           [COLOR_RED] = "\033[31m",  [COLOR_GREEN] = "\033[32m",
+        [COLOR_YELLOW] = "\033[33m", [COLOR_CYAN] = "\033[36m", [COLOR_DIM] = "\033[2m",
+        [COLOR_BOLD] = "\033[1m",
 };
 
 const char *output_color_begin(enum output_color color) {
@@ -113,7 +119,7 @@ const char *output_color_end(enum output_color color) {
 }
 
 void table_init(struct table *t, const char *const *titles, uint32_t right) {
-        *t = (struct table) { .titles = titles, .right = right };
+        *t = (struct table){ .titles = titles, .right = right };
         while (titles[t->n_columns])
                 t->n_columns++;
 }
@@ -122,7 +128,7 @@ void table_done(struct table *t) {
         for (size_t i = 0; i < t->n; i++)
                 free(t->cells[i].text);
         free(t->cells);
-        *t = (struct table) { 0 };
+        *t = (struct table){ 0 };
 }
 
 void table_add(struct table *t, const char *text, enum output_color color) {
@@ -130,7 +136,7 @@ void table_add(struct table *t, const char *text, enum output_color color) {
                 t->size = t->size ? t->size * 2 : 64;
                 t->cells = xrealloc(t->cells, t->size, sizeof(*t->cells));
         }
-        t->cells[t->n++] = (struct table_cell) { output_escaped(str_empty(text) ? "-" : text), color };
+        t->cells[t->n++] = (struct table_cell){ output_escaped(str_empty(text) ? "-" : text), color };
 }
 
 static void pad(struct strbuf *b, size_t n) {

@@ -12,8 +12,8 @@ void output_escape(struct strbuf *b, const char *s, const char *keep);
 /* The same as a new string with nothing kept; owned by the caller. NULL gives NULL. */
 char *output_escaped(const char *s);
 
-/* Columns that a UTF-8 string takes on a terminal: 0 for combining marks, 2 for wide East Asian characters and
- * emoji. Bytes that are no UTF-8 count 1. */
+/* Columns that a UTF-8 string takes on a terminal: 0 for combining marks, 2 for wide East Asian characters
+ * and emoji. Bytes that are no UTF-8 count 1. */
 size_t output_width(const char *s);
 
 /* "12 ms", from 10 s on "12.3 s". buf holds at least 32 bytes. */
@@ -28,7 +28,7 @@ const char *output_color_end(enum output_color color);
 struct table {
         const char *const *titles; /* borrowed, NULL-terminated */
         size_t n_columns;
-        uint32_t right; /* bit per column: aligned to the right */
+        uint32_t right;           /* bit per column: aligned to the right */
         struct table_cell *cells; /* owned */
         size_t n, size;
 };

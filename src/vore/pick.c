@@ -9,9 +9,11 @@ static const struct {
         unsigned is;
         enum output_color color;
 } states[] = {
-        { "loaded", IDLE, COLOR_NONE },        { "prepared", IDLE | HELD, COLOR_CYAN }, { "starting", RUNS, COLOR_CYAN },
-        { "running", RUNS, COLOR_GREEN },      { "paused", RUNS, COLOR_YELLOW },        { "stopping", RUNS, COLOR_CYAN },
-        { "stopped", IDLE, COLOR_NONE },       { "failed", IDLE, COLOR_RED },           { "broken", 0, COLOR_RED },
+        { "loaded", IDLE, COLOR_NONE },   { "prepared", IDLE | HELD, COLOR_CYAN },
+        { "starting", RUNS, COLOR_CYAN }, { "running", RUNS, COLOR_GREEN },
+        { "paused", RUNS, COLOR_YELLOW }, { "stopping", RUNS, COLOR_CYAN },
+        { "stopped", IDLE, COLOR_NONE },  { "failed", IDLE, COLOR_RED },
+        { "broken", 0, COLOR_RED },
 };
 
 static unsigned state_is(const char *state) {
@@ -51,8 +53,8 @@ static void list_states(struct strbuf *b, const json_t *machines, unsigned mask)
         const json_t *machine;
         size_t i, width = 0;
 
-        json_array_foreach(machines, i, machine)
-                width = MAX(width, output_width(json_get_str(machine, "name", "")));
+        json_array_foreach(machines, i, machine) width =
+                MAX(width, output_width(json_get_str(machine, "name", "")));
         json_array_foreach(machines, i, machine) {
                 const char *state = json_get_str(machine, "state", "");
                 _cleanup_free_ char *name = output_escaped(json_get_str(machine, "name", ""));

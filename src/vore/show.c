@@ -24,7 +24,11 @@ static void add_string(struct strbuf *b, const char *s) {
                 if (*s == '"' || *s == '\\')
                         strbuf_addf(&safe, "\\%c", *s);
                 else if ((unsigned char) *s < 0x20 || *s == 0x7f)
-                        strbuf_addf(&safe, *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : "\\u%04x", (unsigned) *s);
+                        strbuf_addf(&safe,
+                                    *s == '\n' ? "\\n" :
+                                    *s == '\t' ? "\\t" :
+                                                 "\\u%04x",
+                                    (unsigned) *s);
                 else
                         strbuf_addn(&safe, s, 1);
         if (safe.len)
@@ -112,9 +116,8 @@ void show_text(struct strbuf *b, const json_t *definition, bool color) {
                 /* [machine] may stand at the top level once more, as scripts see it. */
                 if (json_is_object(section) && !has_origin(section))
                         add_section(b, name, section, false, color);
-                json_array_foreach(section, i, item)
-                        if (json_is_object(item))
-                                add_section(b, str_eq(name, "disks") ? "disk" : name, item, true, color);
+                json_array_foreach(section, i, item) if (json_is_object(item))
+                        add_section(b, str_eq(name, "disks") ? "disk" : name, item, true, color);
         }
 }
 
@@ -140,7 +143,8 @@ static int print_definition(struct cli *c, const json_t *reply) {
         faults_print(c, json_object_get(reply, "faults"));
         if (!json_is_object(definition))
                 return faults_have_error(json_object_get(reply, "faults")) ?
-                               EXIT_FAILED : cli_fail("show: the daemon gave no definition");
+                               EXIT_FAILED :
+                               cli_fail("show: the daemon gave no definition");
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref((json_t *) definition));
         show_text(&b, definition, c->color);

@@ -61,7 +61,9 @@ int verb_start(struct cli *c) {
         _cleanup_free_ char *name = NULL;
         int r = daemon_name(c, 0, &name);
 
-        return r == EXIT_DONE ? start(c, str_eq(c->args->verb->name, "prepare") ? "Prepare" : "Start", name, NULL) : r;
+        return r == EXIT_DONE ?
+                       start(c, str_eq(c->args->verb->name, "prepare") ? "Prepare" : "Start", name, NULL) :
+                       r;
 }
 
 int verb_boot(struct cli *c) {

@@ -11,7 +11,8 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_VERSION] = { "version", 'V', NULL, true, false, "print vore's version" },
         [OPTION_SAVE] = { "save", 's', NULL, false, false, "keep the definition over the daemon's end" },
         [OPTION_CDROM] = { "cdrom", 0, "ISO", false, false,
-                           "add a read-only disk that boots before all others; may be repeated, never saved" },
+                           "add a read-only disk that boots before all others; may be repeated, never "
+                           "saved" },
         [OPTION_DISPLAY] = { "display", 0, NULL, false, false,
                              "keep a display adapter although graphics are passed through" },
         [OPTION_CONFIG] = { "config", 0, "FILE", false, false, "read this vored.toml" },
@@ -34,22 +35,22 @@ const struct option_row options[OPTION_COUNT] = {
 const struct verb verbs[] = {
         { "load", NULL, "FILE", OPT(OPTION_SAVE) | OPT(OPTION_CDROM), NEED_NONE, verb_load,
           "hand a definition to the daemon",
-          "FILE may be - for standard input. A VM of that name that does not run is replaced; one that runs is an "
-          "error. Disks of --cdrom stay until the VM is unloaded." },
+          "FILE may be - for standard input. A VM of that name that does not run is replaced; one that runs "
+          "is an error. Disks of --cdrom stay until the VM is unloaded." },
         { "boot", NULL, "FILE", OPT(OPTION_SAVE) | START_OPTIONS, NEED_NONE, verb_boot,
           "load a definition and start it", "Disks of --cdrom are there for this one start." },
         { "check", NULL, "FILE", OPT(OPTION_CONFIG), NEED_NONE, verb_check,
           "say everything that is wrong with a definition on this host",
-          "Needs no daemon and changes nothing. When a daemon answers, it is asked too: it knows which disks other "
-          "VMs use." },
+          "Needs no daemon and changes nothing. When a daemon answers, it is asked too: it knows which disks "
+          "other VMs use." },
         { "prepare", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "claim what a VM needs",
           "What was claimed is kept until the VM is started and ends, or is stopped." },
         { "start", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "start a VM",
           "Each step goes to standard error as it happens. Starting a VM that runs is no error." },
-        { "stop", NULL, "[NAME]", OPT(OPTION_ALL) | OPT(OPTION_TIMEOUT) | OPT(OPTION_FORCE), NEED_HELD, verb_stop,
-          "press the power button and wait",
-          "A guest that does not power off in time runs on, and the exit status is 1; with --force it is ended. A "
-          "prepared VM gives back what it claimed." },
+        { "stop", NULL, "[NAME]", OPT(OPTION_ALL) | OPT(OPTION_TIMEOUT) | OPT(OPTION_FORCE), NEED_HELD,
+          verb_stop, "press the power button and wait",
+          "A guest that does not power off in time runs on, and the exit status is 1; with --force it is "
+          "ended. A prepared VM gives back what it claimed." },
         { "kill", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "end a VM at once",
           "Like pulling the plug. Works at any time and cancels a start." },
         { "pause", NULL, "[NAME]", 0, NEED_RUNNING, verb_power, "halt the virtual CPUs", NULL },
@@ -61,10 +62,12 @@ const struct verb verbs[] = {
         { "save", NULL, "[NAME]", 0, NEED_ANY, verb_save, "keep a definition over the daemon's end", NULL },
         { "unload", NULL, "[NAME]", 0, NEED_ANY, verb_unload, "drop a definition from memory",
           "Refused while the VM runs. A saved definition comes back with the next start of the daemon." },
-        { "forget", NULL, "NAME", OPT(OPTION_PURGE), NEED_EXACT, verb_forget, "delete a saved definition", NULL },
+        { "forget", NULL, "NAME", OPT(OPTION_PURGE), NEED_EXACT, verb_forget, "delete a saved definition",
+          NULL },
         { "disk presets", "disk preset", "", 0, NEED_NONE, verb_disk_presets,
           "list the disk presets that the Lua script registers", NULL },
-        { "disk create", NULL, "PATH SIZE", OPT(OPTION_TYPE), NEED_NONE, verb_disk_create, "make an empty disk",
+        { "disk create", NULL, "PATH SIZE", OPT(OPTION_TYPE), NEED_NONE, verb_disk_create,
+          "make an empty disk",
           "SIZE is a number with a unit, such as 40G. The disk belongs to the caller; nothing is ever "
           "overwritten. Needs qemu-img, but no daemon." },
         { "attach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "hot-plug a USB or PCI device", NULL },
@@ -83,16 +86,17 @@ const struct verb verbs[] = {
         { "qmp", NULL, "[NAME] JSON", 0, NEED_RUNNING, verb_qmp, "send QEMU a QMP command",
           "JSON is an object such as {\"execute\": \"query-status\"}, or just the name of a command." },
         { "console", NULL, "[NAME]", 0, NEED_RUNNING, verb_console, "the serial console",
-          "The last 64 KiB first, then live both ways. Ctrl-] leaves. When standard input is no terminal, it is copied "
-          "to its end, and vore leaves after the history. Many may read, one writes." },
+          "The last 64 KiB first, then live both ways. Ctrl-] leaves. When standard input is no terminal, it "
+          "is copied to its end, and vore leaves after the history. Many may read, one writes." },
         { "x qemucmd", NULL, "[NAME|FILE]", START_OPTIONS | OPT(OPTION_EXACT), NEED_ANY, verb_qemucmd,
           "print the QEMU command that would run",
-          "Quoted for a shell, on one line; it runs by hand as it is. An argument with a / or ending in .toml is a "
-          "definition file." },
+          "Quoted for a shell, on one line; it runs by hand as it is. An argument with a / or ending in "
+          ".toml is a definition file." },
         { "daemon version", "d version", "", 0, NEED_NONE, verb_version, "print the daemon's version", NULL },
         { "completion", NULL, "SHELL", 0, NEED_NONE, verb_completion, "print a completion script",
           "SHELL is bash, zsh or fish." },
-        { "help", NULL, "[VERB] [WORD]", OPT(OPTION_MAN), NEED_NONE, verb_help, "say how vore or a verb is used", NULL },
+        { "help", NULL, "[VERB] [WORD]", OPT(OPTION_MAN), NEED_NONE, verb_help,
+          "say how vore or a verb is used", NULL },
 };
 const size_t n_verbs = ARRAY_SIZE(verbs);
 

@@ -1,5 +1,5 @@
-/* THE table of verbs and THE table of their options. Dispatch, --help, completions and the synopsis of the man
- * page read these rows and nothing else. */
+/* THE table of verbs and THE table of their options. Dispatch, --help, completions and the synopsis of the
+ * man page read these rows and nothing else. */
 #pragma once
 
 #include <stdbool.h>

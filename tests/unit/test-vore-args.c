@@ -46,9 +46,14 @@ static void test_verbs(void **state) {
         static const struct {
                 const char *line, *verb;
         } cases[] = {
-                { "list", "list" },           { "disk presets", "disk presets" },      { "disk preset", "disk presets" },
-                { "d version", "daemon version" }, { "lg win10", "looking-glass" },    { "-c /s list", "list" },
-                { "--json disk presets", "disk presets" }, { "scream start x", "scream start" },
+                { "list", "list" },
+                { "disk presets", "disk presets" },
+                { "disk preset", "disk presets" },
+                { "d version", "daemon version" },
+                { "lg win10", "looking-glass" },
+                { "-c /s list", "list" },
+                { "--json disk presets", "disk presets" },
+                { "scream start x", "scream start" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -124,8 +129,8 @@ static void test_options(void **state) {
 }
 
 static void test_help_always_wins(void **state) {
-        static const char *const lines[] = { "--help", "stop --help", "stop a b c --help", "disk --help", "-h",
-                                             "nonsense --help", "load --help --bogus" };
+        static const char *const lines[] = { "--help", "stop --help",     "stop a b c --help",  "disk --help",
+                                             "-h",     "nonsense --help", "load --help --bogus" };
 
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
                 struct args a = good(lines[i]);

@@ -20,11 +20,13 @@ static void test_escape(void **state) {
         escapes("a\nb\tc", "a\\nb\\tc");
         escapes("\033[31mred\007", "\\x1b[31mred\\x07");
         escapes("caf\u00e9 \u65e5", "caf\u00e9 \u65e5");
-        escapes("\xc2\x9b" "31m", "\\u009b31m");           /* CSI as one character */
-        escapes("a\u202eb", "a\\u202eb");             /* right to left */
-        escapes("\xff\xc3(", "\\xff\\xc3(");           /* no UTF-8 */
+        escapes("\xc2\x9b"
+                "31m",
+                "\\u009b31m");                                        /* CSI as one character */
+        escapes("a\u202eb", "a\\u202eb");                             /* right to left */
+        escapes("\xff\xc3(", "\\xff\\xc3(");                          /* no UTF-8 */
         escapes("\xc0\x80\xed\xa0\x80", "\\xc0\\x80\\xed\\xa0\\x80"); /* overlong, surrogate */
-        escapes("\xe2\x82", "\\xe2\\x82");             /* cut off */
+        escapes("\xe2\x82", "\\xe2\\x82");                            /* cut off */
         assert_null(output_escaped(NULL));
 }
 
@@ -104,12 +106,16 @@ static void shows(const char *json, const char *text) {
 
 static void test_show(void **state) {
         shows("{}", "");
-        shows("{\"name\": \"a\", \"machine\": {\"name\": \"a\", \"memory\": 2147483648, \"auto_start\": false,"
-              " \"features\": [\"uefi\", \"spice\"]}, \"disks\": [{\"path\": \"/a\"}, {\"path\": \"/b\"}], \"vfio\": []}",
-              "[machine]\nname = \"a\"\nmemory = \"2G\"\nauto-start = false\nfeatures = [\"uefi\", \"spice\"]\n"
+        shows("{\"name\": \"a\", \"machine\": {\"name\": \"a\", \"memory\": 2147483648, \"auto_start\": "
+              "false,"
+              " \"features\": [\"uefi\", \"spice\"]}, \"disks\": [{\"path\": \"/a\"}, {\"path\": \"/b\"}], "
+              "\"vfio\": []}",
+              "[machine]\nname = \"a\"\nmemory = \"2G\"\nauto-start = false\nfeatures = [\"uefi\", "
+              "\"spice\"]\n"
               "\n[[disk]]\npath = \"/a\"\n\n[[disk]]\npath = \"/b\"\n");
         shows("{\"vfio\": [{\"vendor\": 4318, \"device\": -1}]}", "[[vfio]]\nvendor = 0x10de\ndevice = -1\n");
-        shows("{\"disks\": [{\"path\": \"a\\\"b\\\\c\\n\\u001b\"}]}", "[[disk]]\npath = \"a\\\"b\\\\c\\n\\u001b\"\n");
+        shows("{\"disks\": [{\"path\": \"a\\\"b\\\\c\\n\\u001b\"}]}",
+              "[[disk]]\npath = \"a\\\"b\\\\c\\n\\u001b\"\n");
         shows("{\"cpu\": {\"cores\": {\"value\": 2, \"origin\": \"host\", \"where\": \"/proc/cpuinfo\"},"
               " \"dies\": {\"value\": 1, \"origin\": \"default\", \"where\": null}}}",
               "[cpu]\ncores = 2                               # host: /proc/cpuinfo\n"
@@ -118,8 +124,9 @@ static void test_show(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_escape), cmocka_unit_test(test_escape_keeps), cmocka_unit_test(test_width),
-                cmocka_unit_test(test_span),   cmocka_unit_test(test_table),        cmocka_unit_test(test_show),
+                cmocka_unit_test(test_escape), cmocka_unit_test(test_escape_keeps),
+                cmocka_unit_test(test_width),  cmocka_unit_test(test_span),
+                cmocka_unit_test(test_table),  cmocka_unit_test(test_show),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,15 +87,20 @@ static void test_errors(void **state) {
              "no VM is named \"quetzal\"; there are: a, b");
         says("kill", "NoSuchMachine", "{\"name\": \"q\", \"candidates\": []}",
              "no VM is named \"q\"; there are none yet: vore load FILE");
-        says("unload", "WrongState", "{\"name\": \"a\", \"state\": \"running\", \"message\": \"a is running\"}",
+        says("unload", "WrongState",
+             "{\"name\": \"a\", \"state\": \"running\", \"message\": \"a is running\"}",
              "unload: a is running; end it first with: vore stop a");
-        says("pause", "WrongState", "{\"name\": \"a\", \"state\": \"stopped\", \"message\": \"a is stopped\"}",
+        says("pause", "WrongState",
+             "{\"name\": \"a\", \"state\": \"stopped\", \"message\": \"a is stopped\"}",
              "pause: a is stopped; start it with: vore start a");
         says("start", "WrongState",
-             "{\"name\": \"a\", \"state\": \"stopping\", \"operation\": \"stop\", \"seconds\": 2.5, \"message\": \"\"}",
-             "start: a is busy with stop since 2500 ms; wait until it is done (vore events), or end the VM with: vore kill "
+             "{\"name\": \"a\", \"state\": \"stopping\", \"operation\": \"stop\", \"seconds\": 2.5, "
+             "\"message\": \"\"}",
+             "start: a is busy with stop since 2500 ms; wait until it is done (vore events), or end the VM "
+             "with: vore kill "
              "a");
-        says("start", "WrongState", "{\"name\": \"a\", \"state\": \"broken\", \"message\": \"see vore list\"}",
+        says("start", "WrongState",
+             "{\"name\": \"a\", \"state\": \"broken\", \"message\": \"see vore list\"}",
              "start: see vore list");
         says("start", "StartFailed", "{\"name\": \"a\", \"reason\": \"no disk\"}",
              "start: a: no disk; its log: vore logs a");
@@ -110,10 +115,12 @@ static void test_errors(void **state) {
 
 static void test_faults_without(void **state) {
         _cleanup_json_ json_t *a = NULL, *b = NULL, *rest = NULL;
-        const char *known = "[{\"line\": 1, \"column\": 2, \"severity\": \"error\", \"key\": \"k\", \"message\": \"m\"}]";
-        const char *more = "[{\"line\": 1, \"column\": 2, \"severity\": \"error\", \"key\": \"k\", \"message\": \"m\","
-                           " \"hint\": null}, {\"line\": 1, \"column\": 3, \"severity\": \"warning\", \"key\": \"k\","
-                           " \"message\": \"m\"}]";
+        const char *known =
+                "[{\"line\": 1, \"column\": 2, \"severity\": \"error\", \"key\": \"k\", \"message\": \"m\"}]";
+        const char *more =
+                "[{\"line\": 1, \"column\": 2, \"severity\": \"error\", \"key\": \"k\", \"message\": \"m\","
+                " \"hint\": null}, {\"line\": 1, \"column\": 3, \"severity\": \"warning\", \"key\": \"k\","
+                " \"message\": \"m\"}]";
 
         assert_int_equal(json_parse(known, strlen(known), &a, NULL), 0);
         assert_int_equal(json_parse(more, strlen(more), &b, NULL), 0);
