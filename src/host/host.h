@@ -67,8 +67,10 @@ struct host_node {
         dev_t rdev; /* of devices */
         dev_t dev;  /* with ino: the identity of a file */
         ino_t ino;
-        uint64_t size;           /* bytes, of files */
-        bool readable, writable; /* for the effective user (in a captured tree: for who captured it) */
+        uint64_t size; /* bytes, of files */
+        /* For the effective user; in a captured tree devices as they were for who captured it, files by any
+         * of their permission bits. */
+        bool readable, writable;
 };
 int host_node(const struct host *h, const char *path, struct host_node *ret);
 
