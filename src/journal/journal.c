@@ -8,7 +8,12 @@
 #include <unistd.h>
 
 /* Strikes always find room: behind what entries may fill there is enough for one of each. */
-enum { ENTRIES_LIMIT = 4096, LINE_LIMIT = 64 * 1024, SIZE_LIMIT = 1024 * 1024, STRIKES_ROOM = ENTRIES_LIMIT * 32 };
+enum {
+        ENTRIES_LIMIT = 4096,
+        LINE_LIMIT = 64 * 1024,
+        SIZE_LIMIT = 1024 * 1024,
+        STRIKES_ROOM = ENTRIES_LIMIT * 32
+};
 
 struct entry {
         uint64_t id;
@@ -75,8 +80,8 @@ static int line_write(struct journal *j, json_t *line, off_t limit, struct error
 
         text_add(&b, line);
         if (b.len > LINE_LIMIT)
-                return error_set(err, -EFBIG, "an entry for the journal %s has %zu bytes; %d are possible", j->path,
-                                 b.len, LINE_LIMIT);
+                return error_set(err, -EFBIG, "an entry for the journal %s has %zu bytes; %d are possible",
+                                 j->path, b.len, LINE_LIMIT);
         if (end + (off_t) b.len > limit) {
                 r = compact(j, err);
                 if (r < 0)
@@ -114,14 +119,13 @@ static void entry_remove(struct journal *j, uint64_t id) {
 
 static void entry_add(struct journal *j, uint64_t id, const char *kind, json_t *args) {
         j->entries = xrealloc(j->entries, j->n + 1, sizeof(*j->entries));
-        j->entries[j->n++] = (struct entry) { .id = id, .kind = xstrdup(kind), .args = args };
+        j->entries[j->n++] = (struct entry){ .id = id, .kind = xstrdup(kind), .args = args };
         j->next_id = MAX(j->next_id, id + 1);
 }
 
 static void line_apply(struct journal *j, const json_t *line) {
         const char *kind = json_get_str(line, "kind", NULL);
         int64_t add = json_get_int(line, "add", -1), strike = json_get_int(line, "strike", -1);
-
         json_t *args = json_object_get(line, "args");
 
         if (add >= 0 && kind && json_is_object(args) && j->n < ENTRIES_LIMIT)
@@ -171,7 +175,8 @@ int journal_open(const char *dir, const char *name, struct journal **ret, struct
 
         j->path = xasprintf("%s/%s", dir, name);
         j->fd = open(j->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-        int r = j->fd < 0 ? error_errno(err, errno, "cannot open the journal %s", j->path) : journal_load(j, err);
+        int r = j->fd < 0 ? error_errno(err, errno, "cannot open the journal %s", j->path) :
+                            journal_load(j, err);
         if (r < 0) {
                 journal_close(j);
                 return r;

@@ -75,7 +75,8 @@ static int send_call(struct rpc_client *c, const char *method, json_t *params, c
                 json_put_bool(message, flag, true);
         text = frame_text(message, &n);
         r = send_all(c->fd, text, n);
-        /* A server that refuses a message may close before all of it is read, and its reason is there to read. */
+        /* A server that refuses a message may close before all of it is read, and its reason is there to
+         * read. */
         if (r < 0 && r != -EPIPE && r != -ECONNRESET)
                 return error_errno(err, r, "cannot send to the daemon");
         return 0;
@@ -172,8 +173,8 @@ int rpc_client_call(struct rpc_client *c, const char *method, json_t *params, js
         return call(c, method, params, NULL, NULL, NULL, ret, ret_error_name, err);
 }
 
-int rpc_client_call_more(struct rpc_client *c, const char *method, json_t *params, rpc_reply_fn fn, void *data,
-                         json_t **ret, char **ret_error_name, struct error *err) {
+int rpc_client_call_more(struct rpc_client *c, const char *method, json_t *params, rpc_reply_fn fn,
+                         void *data, json_t **ret, char **ret_error_name, struct error *err) {
         return call(c, method, params, "more", fn, data, ret, ret_error_name, err);
 }
 

@@ -17,7 +17,7 @@ static void conn_unref(struct conn *c) {
 }
 
 void conn_call_gone(struct conn *c) {
-        void (*fn)(struct rpc_call *call, void *data) = c->call ? c->call->gone : NULL;
+        void (*fn)(struct rpc_call * call, void *data) = c->call ? c->call->gone : NULL;
 
         if (!fn)
                 return;
@@ -89,7 +89,8 @@ static void flush(struct conn *c) {
                 if (n < 0 && errno == EAGAIN)
                         return;
                 if (n < 0) {
-                        /* A handler that still answers has to learn it; else calls may wait that were sent before. */
+                        /* A handler that still answers has to learn it; else calls may wait that were sent
+                         * before. */
                         c->broken = (errno != EPIPE && errno != ECONNRESET) || (c->call && !c->call->oneway);
                         hung_up(c);
                         return;
@@ -248,8 +249,8 @@ void conn_update(struct conn *c) {
         (void) sd_event_source_set_io_events(c->io, (wants_read(c) ? (uint32_t) EPOLLIN : 0) |
                                                             (c->out_len > 0 ? (uint32_t) EPOLLOUT : 0));
         /* A hang-up is reported whatever is asked for, also while a oneway call runs. */
-        (void) sd_event_source_set_enabled(c->io, c->hup && c->call && c->call->oneway ? SD_EVENT_OFF :
-                                                                                         SD_EVENT_ON);
+        (void) sd_event_source_set_enabled(c->io,
+                                           c->hup && c->call && c->call->oneway ? SD_EVENT_OFF : SD_EVENT_ON);
         (void) sd_event_source_set_enabled(c->turn, runnable(c) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
@@ -257,7 +258,7 @@ int conn_new(struct rpc_server *s, int fd, const struct ucred *peer) {
         struct conn *c = xcalloc(1, sizeof(*c));
         int r;
 
-        *c = (struct conn) { .n_ref = 1, .fd = fd, .peer = *peer };
+        *c = (struct conn){ .n_ref = 1, .fd = fd, .peer = *peer };
         frame_reader_init(&c->in, s->limits.message_max);
         r = sd_event_add_io(s->loop, &c->io, fd, EPOLLIN, on_io, c);
         if (r >= 0)

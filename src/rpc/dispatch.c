@@ -35,7 +35,7 @@ static const char *read_envelope(const json_t *message, struct envelope *e) {
 static struct rpc_call *call_new(struct conn *c, const struct envelope *e) {
         struct rpc_call *call = xcalloc(1, sizeof(*call));
 
-        *call = (struct rpc_call) {
+        *call = (struct rpc_call){
                 .conn = c,
                 .interface = c->server->bound[1].interface,
                 .peer = c->peer,
@@ -47,7 +47,7 @@ static struct rpc_call *call_new(struct conn *c, const struct envelope *e) {
 
 void dispatch_refuse(struct conn *c, const char *parameter) {
         c->closing = true;
-        rpc_fail_parameter(call_new(c, &(struct envelope) { 0 }), parameter);
+        rpc_fail_parameter(call_new(c, &(struct envelope){ 0 }), parameter);
 }
 
 static const struct rpc_bound *find_interface(const struct rpc_server *s, const char *name, size_t n) {

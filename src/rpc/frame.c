@@ -9,7 +9,7 @@
 #define SIZE_KEPT ((size_t) 16384)
 
 void frame_reader_init(struct frame_reader *r, size_t max) {
-        *r = (struct frame_reader) { .max = max };
+        *r = (struct frame_reader){ .max = max };
 }
 
 void frame_reader_done(struct frame_reader *r) {

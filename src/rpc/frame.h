@@ -18,8 +18,8 @@ struct frame_reader {
 /* max: the bytes of a message without its NUL. Allocates nothing yet. */
 void frame_reader_init(struct frame_reader *r, size_t max);
 void frame_reader_done(struct frame_reader *r);
-/* Where the next bytes go, at least 1 free byte; *ret_room says how many. NULL: the message is too long. To be
- * asked only while no whole message waits. */
+/* Where the next bytes go, at least 1 free byte; *ret_room says how many. NULL: the message is too long. To
+ * be asked only while no whole message waits. */
 char *frame_reader_room(struct frame_reader *r, size_t *ret_room);
 void frame_reader_added(struct frame_reader *r, size_t n);
 /* The next message: 1 and a JSON object in *ret; 0: not complete yet; -EBADMSG: not a JSON object (it is

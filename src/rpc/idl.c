@@ -163,8 +163,11 @@ static int take_element(struct parser *s, int depth, struct idl_type *t) {
         static const struct {
                 const char *word;
                 enum idl_kind kind;
-        } simple[] = { { "bool", IDL_BOOL },     { "int", IDL_INT },       { "float", IDL_FLOAT },
-                       { "string", IDL_STRING }, { "object", IDL_OBJECT } };
+        } simple[] = { { "bool", IDL_BOOL },
+                       { "int", IDL_INT },
+                       { "float", IDL_FLOAT },
+                       { "string", IDL_STRING },
+                       { "object", IDL_OBJECT } };
 
         if (take(s, "("))
                 return take_fields(s, depth, t);
@@ -285,7 +288,9 @@ static int parse(struct parser *s) {
 int idl_parse(const char *text, struct idl **ret, struct error *err) {
         struct arena *arena = arena_new();
         struct idl *idl = arena_new0(arena, struct idl, 1);
-        struct parser s = { .p = text, .line_start = text, .line = 1, .arena = arena, .idl = idl, .err = err };
+        struct parser s = {
+                .p = text, .line_start = text, .line = 1, .arena = arena, .idl = idl, .err = err
+        };
         int r;
 
         idl->arena = arena;

@@ -38,8 +38,8 @@ enum idl_role { IDL_TYPE, IDL_METHOD, IDL_ERROR };
 
 struct idl_member {
         enum idl_role role;
-        const char *name;          /* without the interface's */
-        const struct idl_type *in; /* a method's parameters; the type itself; an error's parameters */
+        const char *name;           /* without the interface's */
+        const struct idl_type *in;  /* a method's parameters; the type itself; an error's parameters */
         const struct idl_type *out; /* what a method answers; else NULL */
 };
 

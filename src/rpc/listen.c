@@ -18,7 +18,7 @@ static int address_of(const char *path, struct sockaddr_un *ret, struct error *e
                 return error_set(err, -ENAMETOOLONG,
                                  "%s: the path of a socket has at most %zu bytes, and this has %zu", path,
                                  sizeof(ret->sun_path) - 1, strlen(path));
-        *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
         memcpy(ret->sun_path, path, strlen(path));
         return 0;
 }

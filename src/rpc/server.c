@@ -98,7 +98,7 @@ int rpc_server_add(struct rpc_server *s, int listen_fd, struct error *err) {
                 return error_errno(err, errno, "cannot set up the socket");
 
         l = xcalloc(1, sizeof(*l));
-        *l = (struct listener) { .fd = listen_fd, .server = s, .next = s->listeners };
+        *l = (struct listener){ .fd = listen_fd, .server = s, .next = s->listeners };
         r = sd_event_add_io(s->loop, &l->source, listen_fd, EPOLLIN, on_connection, l);
         if (r < 0) {
                 free(l);

@@ -29,7 +29,7 @@ struct rpc_method {
         void (*fn)(struct rpc_call *call, const json_t *params, void *data);
         bool more;       /* may stream: without `more` on the call only the last reply goes out */
         bool needs_more; /* without `more` on the call: ExpectedMore */
-        bool upgrade;    /* needs `upgrade` on the call, else InvalidParameter "upgrade"; all others refuse it */
+        bool upgrade; /* needs `upgrade` on the call, else InvalidParameter "upgrade"; all others refuse it */
 };
 
 struct rpc_interface {
@@ -46,10 +46,12 @@ struct rpc_identity {
 
 struct rpc_limits {
         size_t message_max; /* bytes without the NUL */
-        size_t unsent_max;  /* bytes; one reply may be longer, the next one has to find less than this waiting */
+        size_t unsent_max;  /* bytes; one reply may be longer, the next one has to find less than this waiting
+                             */
         size_t connections_max, per_uid_max;
-        uint64_t message_us;      /* from a message's first byte to its NUL */
-        uint64_t accept_pause_us; /* how long nothing is accepted when descriptors ran out and none is freed */
+        uint64_t message_us; /* from a message's first byte to its NUL */
+        uint64_t
+                accept_pause_us; /* how long nothing is accepted when descriptors ran out and none is freed */
 };
 
 /* Does the description parse, is its name the interface's, and has each of its methods one row and each row
@@ -70,10 +72,10 @@ size_t rpc_server_connections(const struct rpc_server *s);
 struct rpc_limits *rpc_server_limits(struct rpc_server *s);
 
 /* Binds path and listens, with mode and group (gid -1: leave). Names of more than 107 bytes, which no client
- * could reach, are -ENAMETOOLONG. Nobody but the owner can connect before mode and group are as asked. A stale
- * socket (one that refuses connections) is replaced; one that accepts is -EADDRINUSE, and anything else at
- * path -EEXIST. Two that bind the same path at once do not disturb each other: "<path>.lock" stands for the
- * moment of binding. */
+ * could reach, are -ENAMETOOLONG. Nobody but the owner can connect before mode and group are as asked. A
+ * stale socket (one that refuses connections) is replaced; one that accepts is -EADDRINUSE, and anything else
+ * at path -EEXIST. Two that bind the same path at once do not disturb each other: "<path>.lock" stands for
+ * the moment of binding. */
 int rpc_listen(const char *path, mode_t mode, gid_t gid, int *ret_fd, struct error *err);
 
 /* The caller. */
@@ -96,8 +98,8 @@ void rpc_reply_close(struct rpc_call *call, json_t *params);
 void rpc_fail(struct rpc_call *call, const char *name, json_t *params);
 /* org.varlink.service.InvalidParameter {parameter}. */
 void rpc_fail_parameter(struct rpc_call *call, const char *parameter);
-/* Answers the upgrade call; once the answer is out the raw descriptor is given to fn (owned by it; it does not
- * block), with what the client sent behind its call. fn is called once in any case, from the loop: with fd -1
- * if the client went, or the server was freed, before that. */
+/* Answers the upgrade call; once the answer is out the raw descriptor is given to fn (owned by it; it does
+ * not block), with what the client sent behind its call. fn is called once in any case, from the loop: with
+ * fd -1 if the client went, or the server was freed, before that. */
 void rpc_upgrade(struct rpc_call *call, json_t *params,
                  void (*fn)(int fd, const char *early, size_t early_len, void *data), void *data);

@@ -80,12 +80,11 @@ static const struct rpc_method methods[] = {
         { "a.b.R", raw, .upgrade = true },
 };
 
-static const struct rpc_interface interface = {
-        "a.b",
-        "interface a.b type T (n: int) method E(s: string, l: ?[]T, m: ?[string]float, o: ?object, e: ?(x, y)) -> ()"
-        " method H() -> () method R() -> () error Busy ()",
-        methods, ARRAY_SIZE(methods)
-};
+static const struct rpc_interface interface = { "a.b",
+                                                "interface a.b type T (n: int) method E(s: string, l: ?[]T, "
+                                                "m: ?[string]float, o: ?object, e: ?(x, y)) -> ()"
+                                                " method H() -> () method R() -> () error Busy ()",
+                                                methods, ARRAY_SIZE(methods) };
 
 static void answer_held(void) {
         if (held)
@@ -101,10 +100,11 @@ static void server(const uint8_t *data, size_t size) {
         int listen_fd = socket(AF_UNIX, SOCK_STREAM, 0), fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
         /* a name that the kernel chooses, outside of any folder */
-        if (sd_event_new(&loop) < 0 || bind(listen_fd, (struct sockaddr *) &address, sizeof(sa_family_t)) < 0 ||
+        if (sd_event_new(&loop) < 0 ||
+            bind(listen_fd, (struct sockaddr *) &address, sizeof(sa_family_t)) < 0 ||
             listen(listen_fd, 1) < 0 || getsockname(listen_fd, (struct sockaddr *) &address, &len) < 0 ||
-            rpc_server_new(loop, &id, &interface, NULL, &s, NULL) < 0 || rpc_server_add(s, listen_fd, NULL) < 0 ||
-            connect(fd, (struct sockaddr *) &address, len) < 0)
+            rpc_server_new(loop, &id, &interface, NULL, &s, NULL) < 0 ||
+            rpc_server_add(s, listen_fd, NULL) < 0 || connect(fd, (struct sockaddr *) &address, len) < 0)
                 abort();
         if (size > 0)
                 (void) send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -130,7 +130,8 @@ static void test_half_line(void **state) {
 }
 
 static void test_other_boot(void **state) {
-        static const char other[] = "{\"boot\":\"0\"}\n{\"add\":1,\"kind\":\"old\",\"args\":{\"what\":\"old\"}}\n";
+        static const char other[] =
+                "{\"boot\":\"0\"}\n{\"add\":1,\"kind\":\"old\",\"args\":{\"what\":\"old\"}}\n";
         struct journal *j;
 
         append(other);
@@ -147,7 +148,8 @@ static void test_garbage(void **state) {
         struct journal *j = opened();
 
         add(j, "one");
-        append("what\n[1]\n{\"add\":-1,\"kind\":\"x\"}\n{\"add\":5}\n{\"add\":7,\"kind\":\"x\"}\n{\"strike\":\"0\"}\n{\"add\":6,\"kind\":3}\n");
+        append("what\n[1]\n{\"add\":-1,\"kind\":\"x\"}\n{\"add\":5}\n{\"add\":7,\"kind\":\"x\"}\n{\"strike\":"
+               "\"0\"}\n{\"add\":6,\"kind\":3}\n");
         journal_close(j);
         j = opened();
         expect(j, "one ");
@@ -225,8 +227,15 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                T(test_survives), T(test_stops),   T(test_strike_while_walking), T(test_half_line), T(test_other_boot),
-                T(test_garbage),  T(test_limits),  T(test_does_not_fill_up),     T(test_no_folder),
+                T(test_survives),
+                T(test_stops),
+                T(test_strike_while_walking),
+                T(test_half_line),
+                T(test_other_boot),
+                T(test_garbage),
+                T(test_limits),
+                T(test_does_not_fill_up),
+                T(test_no_folder),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,7 @@ static int remote_teardown(void **state) {
         return 0;
 }
 
-#define CALL(r, method, params, ret, name) \
+#define CALL(r, method, params, ret, name)                                                                   \
         rpc_client_call((r)->client, "dev.example.Test." method, params, ret, name, NULL)
 
 static void test_call(void **state) {
@@ -74,7 +74,8 @@ static void test_errors(void **state) {
         assert_int_equal(CALL(r, "Refuse", NULL, &params, &name), -EREMOTEIO);
         assert_string_equal(name, "Refused");
         assert_string_equal(json_get_str(params, "why", ""), "because");
-        assert_int_equal(rpc_client_call(r->client, "dev.example.Test.Echo", NULL, &more, &other, &err), -EREMOTEIO);
+        assert_int_equal(rpc_client_call(r->client, "dev.example.Test.Echo", NULL, &more, &other, &err),
+                         -EREMOTEIO);
         assert_string_equal(other, "org.varlink.service.InvalidParameter");
         assert_string_equal(error_text(&err), other);
         assert_string_equal(json_get_str(more, "parameter", ""), "text");
@@ -92,13 +93,13 @@ static void test_more(void **state) {
         _cleanup_json_ json_t *answer = NULL;
         int64_t sum = 0;
 
-        assert_int_equal(rpc_client_call_more(r->client, "dev.example.Test.Count", json_pack("{s:i}", "to", 4), add,
-                                              &sum, &answer, NULL, NULL),
+        assert_int_equal(rpc_client_call_more(r->client, "dev.example.Test.Count",
+                                              json_pack("{s:i}", "to", 4), add, &sum, &answer, NULL, NULL),
                          0);
         assert_int_equal(sum, 1 + 2 + 3);
         assert_int_equal(json_get_int(answer, "number", 0), 4);
-        assert_int_equal(rpc_client_call_more(r->client, "dev.example.Test.Count", json_pack("{s:i}", "to", 9), add,
-                                              &sum, NULL, NULL, NULL),
+        assert_int_equal(rpc_client_call_more(r->client, "dev.example.Test.Count",
+                                              json_pack("{s:i}", "to", 9), add, &sum, NULL, NULL, NULL),
                          77);
         assert_int_equal(sum, 6 + 15);
 }
@@ -122,12 +123,12 @@ static void test_upgrade(void **state) {
         size_t n = 1;
         int fd = -1;
 
-        assert_int_equal(rpc_client_upgrade(&r->client, "dev.example.Test.Note", NULL, &refused, &fd, &early, &n, &name,
-                                            NULL),
+        assert_int_equal(rpc_client_upgrade(&r->client, "dev.example.Test.Note", NULL, &refused, &fd, &early,
+                                            &n, &name, NULL),
                          -EREMOTEIO);
         assert_non_null(r->client);
-        assert_int_equal(rpc_client_upgrade(&r->client, "dev.example.Test.Raw", NULL, &answer, &fd, &early, &n, NULL,
-                                            NULL),
+        assert_int_equal(rpc_client_upgrade(&r->client, "dev.example.Test.Raw", NULL, &answer, &fd, &early,
+                                            &n, NULL, NULL),
                          0);
         assert_null(r->client);
         assert_true(fd >= 0);
@@ -223,7 +224,8 @@ static void test_large_is_fast(void **state) {
                 _cleanup_json_ json_t *answer = NULL;
                 uint64_t begin = clock_monotonic_us();
 
-                assert_int_equal(CALL(r, "Echo", json_pack("{s:s, s:{s:O}}", "text", "", "any", "list", points), &answer,
+                assert_int_equal(CALL(r, "Echo",
+                                      json_pack("{s:s, s:{s:O}}", "text", "", "any", "list", points), &answer,
                                       NULL),
                                  0);
                 best = MIN(best, clock_monotonic_us() - begin);
@@ -237,8 +239,10 @@ static void test_large_is_fast(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                T(test_call),        T(test_errors),  T(test_more),        T(test_refused_while_sending),
-                T(test_upgrade),     cmocka_unit_test(test_nonsense), T(test_early_bytes), T(test_large_is_fast),
+                T(test_call),        T(test_errors),
+                T(test_more),        T(test_refused_while_sending),
+                T(test_upgrade),     cmocka_unit_test(test_nonsense),
+                T(test_early_bytes), T(test_large_is_fast),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

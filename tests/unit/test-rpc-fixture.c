@@ -80,19 +80,20 @@ static const struct rpc_method methods[] = {
 
 const struct rpc_interface fixture_interface = {
         .name = "dev.example.Test",
-        .description = "interface dev.example.Test\n"
-                       "type Point (x: int, y: ?float)\n"
-                       "method Echo(text: string, flag: ?bool, points: ?[]Point, any: ?object) -> (text: string)\n"
-                       "method Hold() -> ()\n"
-                       "method Follow() -> ()\n"
-                       "method Note() -> ()\n"
-                       "method Count(to: int) -> (number: int)\n"
-                       "method Raw() -> ()\n"
-                       "method Large(bytes: int) -> (text: string)\n"
-                       "method Refuse() -> ()\n"
-                       "method Overflow() -> ()\n"
-                       "method Later() -> ()\n"
-                       "error Refused (why: string)\n",
+        .description =
+                "interface dev.example.Test\n"
+                "type Point (x: int, y: ?float)\n"
+                "method Echo(text: string, flag: ?bool, points: ?[]Point, any: ?object) -> (text: string)\n"
+                "method Hold() -> ()\n"
+                "method Follow() -> ()\n"
+                "method Note() -> ()\n"
+                "method Count(to: int) -> (number: int)\n"
+                "method Raw() -> ()\n"
+                "method Large(bytes: int) -> (text: string)\n"
+                "method Refuse() -> ()\n"
+                "method Overflow() -> ()\n"
+                "method Later() -> ()\n"
+                "error Refused (why: string)\n",
         .methods = methods,
         .n_methods = ARRAY_SIZE(methods),
 };
@@ -107,7 +108,8 @@ int fixture_setup(void **state) {
         assert_non_null(mkdtemp(f->folder));
         (void) snprintf(f->path, sizeof(f->path), "%s/sock", f->folder);
         assert_true(sd_event_new(&f->loop) >= 0);
-        assert_int_equal(rpc_server_new(f->loop, &fixture_identity, &fixture_interface, f, &f->server, NULL), 0);
+        assert_int_equal(rpc_server_new(f->loop, &fixture_identity, &fixture_interface, f, &f->server, NULL),
+                         0);
         assert_int_equal(rpc_listen(f->path, 0600, (gid_t) -1, &f->listen_fd, NULL), 0);
         assert_int_equal(rpc_server_add(f->server, f->listen_fd, NULL), 0);
         *state = f;

@@ -56,7 +56,13 @@ static void test_pieces(void **state) {
 }
 
 static void test_bad(void **state) {
-        static const char *const bad[] = { "", "[]", "1", "{", "{\"a\":1}}", "{\"a\":1,\"a\":2}", "{\"a\":\"\xff\"}",
+        static const char *const bad[] = { "",
+                                           "[]",
+                                           "1",
+                                           "{",
+                                           "{\"a\":1}}",
+                                           "{\"a\":1,\"a\":2}",
+                                           "{\"a\":\"\xff\"}",
                                            "{\"a\":99999999999999999999}" };
         struct frame_reader r;
         json_t *message = NULL;

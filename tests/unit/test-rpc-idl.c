@@ -21,14 +21,38 @@ static void test_grammar(void **state) {
                 HEAD "method M(t: Late) -> ()\ntype Late (n: ?Late, l: []Late)\nerror E (why: string)",
         };
         static const char *const bad[] = {
-                "", "interface a", "interface .a", "interface a..b", "interface a-.b", "interface a.b-",
-                "interface a.-b", "interface 1.b", HEAD "x", HEAD "type t ()", HEAD "type T", HEAD "type T (a: int",
-                HEAD "type T (a: int,)", HEAD "type T (a: int b: int)", HEAD "type T (a, b: int)",
-                HEAD "type T (a: int, b)", HEAD "type T (a: int, a: bool)", HEAD "type T (a_: int)",
-                HEAD "type T (_a: int)", HEAD "type T (a: ??int)", HEAD "type T (a: whole)", HEAD "type T (a: [int]int)",
-                HEAD "type T (a: Nowhere)", HEAD "method M(a: []Nowhere) -> ()", HEAD "method M() -> (a: Nowhere)",
-                HEAD "method M()", HEAD "method M() -> int", HEAD "method M(a, b) -> ()", HEAD "error E (a, b)",
-                HEAD "type T ()\ntype T ()", HEAD "method M() -> ()\nerror M ()", HEAD "type T (a: intx)",
+                "",
+                "interface a",
+                "interface .a",
+                "interface a..b",
+                "interface a-.b",
+                "interface a.b-",
+                "interface a.-b",
+                "interface 1.b",
+                HEAD "x",
+                HEAD "type t ()",
+                HEAD "type T",
+                HEAD "type T (a: int",
+                HEAD "type T (a: int,)",
+                HEAD "type T (a: int b: int)",
+                HEAD "type T (a, b: int)",
+                HEAD "type T (a: int, b)",
+                HEAD "type T (a: int, a: bool)",
+                HEAD "type T (a_: int)",
+                HEAD "type T (_a: int)",
+                HEAD "type T (a: ??int)",
+                HEAD "type T (a: whole)",
+                HEAD "type T (a: [int]int)",
+                HEAD "type T (a: Nowhere)",
+                HEAD "method M(a: []Nowhere) -> ()",
+                HEAD "method M() -> (a: Nowhere)",
+                HEAD "method M()",
+                HEAD "method M() -> int",
+                HEAD "method M(a, b) -> ()",
+                HEAD "error E (a, b)",
+                HEAD "type T ()\ntype T ()",
+                HEAD "method M() -> ()\nerror M ()",
+                HEAD "type T (a: intx)",
                 HEAD "type T (a: [][][][][][][][][][][][][][][][][][][][]int)",
         };
         struct idl *idl = NULL;
@@ -82,10 +106,11 @@ static void test_values(void **state) {
         };
         struct idl *idl = NULL;
 
-        assert_int_equal(idl_parse(HEAD "type E (one, two)\ntype B (b: bool)\n"
-                                        "type T (n: int, f: ?float, s: ?string, l: ?[]B, m: ?[string]?E, o: ?object)",
-                                   &idl, NULL),
-                         0);
+        assert_int_equal(
+                idl_parse(HEAD "type E (one, two)\ntype B (b: bool)\n"
+                               "type T (n: int, f: ?float, s: ?string, l: ?[]B, m: ?[string]?E, o: ?object)",
+                          &idl, NULL),
+                0);
         const struct idl_type *t = idl_find(idl, IDL_TYPE, "T")->in;
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 _cleanup_json_ json_t *value = NULL;
@@ -109,7 +134,8 @@ static int check(const struct rpc_method *methods, size_t n, const char *expect_
 }
 
 static void test_rows(void **state) {
-        const struct rpc_method all[] = { { "a.b.M" }, { "a.b.N" } }, extra[] = { { "a.b.M" }, { "a.b.N" }, { "a.b.O" } },
+        const struct rpc_method all[] = { { "a.b.M" }, { "a.b.N" } },
+                                extra[] = { { "a.b.M" }, { "a.b.N" }, { "a.b.O" } },
                                 twice[] = { { "a.b.M" }, { "a.b.N" }, { "a.b.N" } },
                                 other[] = { { "a.b.M" }, { "c.d.N" } };
         const struct rpc_interface name = { "x.y", HEAD, NULL, 0 };
@@ -138,8 +164,9 @@ static void test_manager_file(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_grammar), cmocka_unit_test(test_place), cmocka_unit_test(test_values),
-                cmocka_unit_test(test_rows),    cmocka_unit_test(test_manager_file),
+                cmocka_unit_test(test_grammar),      cmocka_unit_test(test_place),
+                cmocka_unit_test(test_values),       cmocka_unit_test(test_rows),
+                cmocka_unit_test(test_manager_file),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,8 @@
 #define NOTE "{\"method\":\"dev.example.Test.Note\"}"
 #define HOLD_MORE "{\"method\":\"dev.example.Test.Hold\",\"more\":true}"
 #define ANSWER "{\"parameters\":{}}"
-#define REFUSED "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"message\"}}"
+#define REFUSED                                                                                              \
+        "{\"error\":\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"message\"}}"
 
 static char *note_of_size(size_t n) {
         char *text = xcalloc(n + 1, 1);
@@ -148,7 +149,8 @@ static void test_never_reads(void **state) {
 
 /* Calls of a client that does not read its answers wait, unread, and hold nobody up. */
 static void test_pipelines_and_never_reads(void **state) {
-        static const char call[] = "{\"method\":\"dev.example.Test.Large\",\"parameters\":{\"bytes\":100000}}";
+        static const char call[] =
+                "{\"method\":\"dev.example.Test.Large\",\"parameters\":{\"bytes\":100000}}";
         struct fixture *f = *state;
         int fd = fixture_connect(f), other = fixture_connect(f);
 
@@ -258,7 +260,7 @@ static void test_no_descriptors(void **state) {
         close(top);
         rpc_server_limits(f->server)->accept_pause_us = 3600ull * 1000 * 1000;
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-        low = (struct rlimit) { .rlim_cur = (rlim_t) top + 1, .rlim_max = old.rlim_max };
+        low = (struct rlimit){ .rlim_cur = (rlim_t) top + 1, .rlim_max = old.rlim_max };
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
         late = fixture_connect(f);
         while (sd_event_run(f->loop, 100 * 1000) > 0)
@@ -282,7 +284,7 @@ static void test_no_descriptors_pause(void **state) {
         close(top);
         rpc_server_limits(f->server)->accept_pause_us = 50 * 1000;
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-        low = (struct rlimit) { .rlim_cur = (rlim_t) top + 1, .rlim_max = old.rlim_max };
+        low = (struct rlimit){ .rlim_cur = (rlim_t) top + 1, .rlim_max = old.rlim_max };
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
         late = fixture_connect(f);
         assert_int_equal(rpc_server_connections(f->server), 0);

@@ -214,10 +214,10 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_access),         cmocka_unit_test(test_umask),
-                cmocka_unit_test(test_long_path),      cmocka_unit_test(test_stale_and_live),
-                cmocka_unit_test(test_live_and_busy),  cmocka_unit_test(test_something_else),
-                cmocka_unit_test(test_no_folder),      cmocka_unit_test(test_race),
+                cmocka_unit_test(test_access),        cmocka_unit_test(test_umask),
+                cmocka_unit_test(test_long_path),     cmocka_unit_test(test_stale_and_live),
+                cmocka_unit_test(test_live_and_busy), cmocka_unit_test(test_something_else),
+                cmocka_unit_test(test_no_folder),     cmocka_unit_test(test_race),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -17,12 +17,15 @@ static void test_answers(void **state) {
                 { CALL("Note", ",\"parameters\":{}"), "{\"parameters\":{}}" },
                 { CALL("Note", ",\"parameters\":null,\"more\":null,\"unheard\":1"), "{\"parameters\":{}}" },
                 { CALL("Note", ",\"more\":true"), "{\"parameters\":{}}" },
-                { CALL("Echo", ",\"parameters\":{\"text\":\"\\u00e4\"}"), "{\"parameters\":{\"text\":\"\u00e4\"}}" },
+                { CALL("Echo", ",\"parameters\":{\"text\":\"\\u00e4\"}"),
+                  "{\"parameters\":{\"text\":\"\u00e4\"}}" },
                 { CALL("Echo", ",\"parameters\":{\"text\":\"a\",\"points\":[{\"x\":1}]}"),
                   "{\"parameters\":{\"text\":\"a\",\"points\":[{\"x\":1}]}}" },
                 { CALL("Count", ",\"parameters\":{\"to\":3}"), "{\"parameters\":{\"number\":3}}" },
-                { CALL("Refuse", ""), "{\"error\":\"dev.example.Test.Refused\",\"parameters\":{\"why\":\"because\"}}" },
-                { CALL("Echo", ""), "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"text\"}}" },
+                { CALL("Refuse", ""),
+                  "{\"error\":\"dev.example.Test.Refused\",\"parameters\":{\"why\":\"because\"}}" },
+                { CALL("Echo", ""),
+                  "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"text\"}}" },
                 { CALL("Echo", ",\"parameters\":{\"text\":1}"),
                   "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"text\"}}" },
                 { CALL("Echo", ",\"parameters\":{\"text\":\"a\",\"points\":[{\"z\":1}]}"),
@@ -34,24 +37,29 @@ static void test_answers(void **state) {
                 { CALL("Later", ""), "{\"error\":\"" SERVICE "MethodNotImplemented\",\"parameters\":"
                                      "{\"method\":\"dev.example.Test.Later\"}}" },
                 { CALL("Follow", ""), "{\"error\":\"" SERVICE "ExpectedMore\",\"parameters\":{}}" },
-                { CALL("Raw", ""), "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"upgrade\"}}" },
+                { CALL("Raw", ""),
+                  "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"upgrade\"}}" },
                 { CALL("Note", ",\"upgrade\":true"),
                   "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"upgrade\"}}" },
                 { "{\"method\":\"dev.example.Tes.Note\"}",
-                  "{\"error\":\"" SERVICE "InterfaceNotFound\",\"parameters\":{\"interface\":\"dev.example.Tes\"}}" },
+                  "{\"error\":\"" SERVICE
+                  "InterfaceNotFound\",\"parameters\":{\"interface\":\"dev.example.Tes\"}}" },
                 { "{\"method\":\"dev.example.Test.More.Note\"}",
-                  "{\"error\":\"" SERVICE "InterfaceNotFound\",\"parameters\":{\"interface\":\"dev.example.Test.More\"}}" },
+                  "{\"error\":\"" SERVICE
+                  "InterfaceNotFound\",\"parameters\":{\"interface\":\"dev.example.Test.More\"}}" },
                 { "{\"method\":\"Note\"}",
                   "{\"error\":\"" SERVICE "InterfaceNotFound\",\"parameters\":{\"interface\":\"\"}}" },
                 { "{\"method\":\".\"}",
                   "{\"error\":\"" SERVICE "InterfaceNotFound\",\"parameters\":{\"interface\":\"\"}}" },
                 { "{\"method\":\"" SERVICE "GetInfo\"}",
-                  "{\"parameters\":{\"vendor\":\"a\",\"product\":\"b\",\"version\":\"1\",\"url\":\"https://example.org\","
+                  "{\"parameters\":{\"vendor\":\"a\",\"product\":\"b\",\"version\":\"1\",\"url\":\"https://"
+                  "example.org\","
                   "\"interfaces\":[\"org.varlink.service\",\"dev.example.Test\"]}}" },
                 { "{\"method\":\"" SERVICE "GetInterfaceDescription\",\"parameters\":{\"interface\":\"x\"}}",
                   "{\"error\":\"" SERVICE "InterfaceNotFound\",\"parameters\":{\"interface\":\"x\"}}" },
                 { "{\"method\":\"" SERVICE "GetInterfaceDescription\"}",
-                  "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}" },
+                  "{\"error\":\"" SERVICE
+                  "InvalidParameter\",\"parameters\":{\"parameter\":\"interface\"}}" },
         };
         struct fixture *f = *state;
         int fd = fixture_connect(f);
@@ -70,8 +78,10 @@ static void test_description(void **state) {
 
         for (int i = 0; i < 2; i++) {
                 const char *name = i == 0 ? "org.varlink.service" : "dev.example.Test";
-                _cleanup_free_ char *call = xasprintf(
-                        "{\"method\":\"" SERVICE "GetInterfaceDescription\",\"parameters\":{\"interface\":\"%s\"}}", name);
+                _cleanup_free_ char *call =
+                        xasprintf("{\"method\":\"" SERVICE
+                                  "GetInterfaceDescription\",\"parameters\":{\"interface\":\"%s\"}}",
+                                  name);
                 fixture_send(f, fd, call);
                 _cleanup_free_ char *answer = fixture_receive(fd);
                 assert_non_null(answer);
@@ -102,9 +112,9 @@ static void test_garbage(void **state) {
         int other = fixture_connect(f);
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-                _cleanup_free_ char *answer =
-                        xasprintf("{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"%s\"}}",
-                                  rows[i].parameter);
+                _cleanup_free_ char *answer = xasprintf(
+                        "{\"error\":\"" SERVICE "InvalidParameter\",\"parameters\":{\"parameter\":\"%s\"}}",
+                        rows[i].parameter);
                 int fd = fixture_connect(f);
 
                 fixture_send(f, fd, rows[i].bytes);
@@ -150,8 +160,8 @@ static void test_oneway(void **state) {
 
 /* Oneway calls that were sent are done, although their client has gone and the first one takes its time. */
 static void test_oneway_then_gone(void **state) {
-        static const char stream[] = CALL("Hold", ",\"oneway\":true") "\0" CALL("Note", ",\"oneway\":true") "\0"
-                                     CALL("Note", "");
+        static const char stream[] =
+                CALL("Hold", ",\"oneway\":true") "\0" CALL("Note", ",\"oneway\":true") "\0" CALL("Note", "");
         struct fixture *f = *state;
         int fd = fixture_connect(f);
 
@@ -169,8 +179,8 @@ static void test_oneway_then_gone(void **state) {
 
 /* Calls that come at once are answered one after the other; the second waits for the first. */
 static void test_pipeline(void **state) {
-        static const char stream[] = CALL("Hold", "") "\0" CALL("Note", "") "\0" CALL("Nothing", "") "\0"
-                                     CALL("Echo", ",\"parameters\":{\"text\":\"last\"}");
+        static const char stream[] = CALL("Hold", "") "\0" CALL("Note", "") "\0" CALL(
+                "Nothing", "") "\0" CALL("Echo", ",\"parameters\":{\"text\":\"last\"}");
         struct fixture *f = *state;
         int fd = fixture_connect(f);
 
@@ -253,7 +263,8 @@ static void test_upgrade_gone(void **state) {
         struct fixture *f = *state;
         int fd = fixture_connect(f);
 
-        assert_true(send(fd, CALL("Raw", ",\"upgrade\":true"), sizeof(CALL("Raw", ",\"upgrade\":true")), 0) > 0);
+        assert_true(send(fd, CALL("Raw", ",\"upgrade\":true"), sizeof(CALL("Raw", ",\"upgrade\":true")), 0) >
+                    0);
         close(fd);
         fixture_run(f);
         assert_int_equal(f->raw_fd, -1);
@@ -286,9 +297,9 @@ static void test_free_with_calls(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                T(test_answers), T(test_description),      T(test_garbage),    T(test_more),
-                T(test_oneway),  T(test_oneway_then_gone), T(test_pipeline),   T(test_gone),
-                T(test_deaf),    T(test_half_closed),      T(test_upgrade),    T(test_upgrade_gone),
+                T(test_answers),     T(test_description),      T(test_garbage),  T(test_more),
+                T(test_oneway),      T(test_oneway_then_gone), T(test_pipeline), T(test_gone),
+                T(test_deaf),        T(test_half_closed),      T(test_upgrade),  T(test_upgrade_gone),
                 T(test_reply_close), T(test_free_with_calls),
         };
 
