@@ -20,7 +20,7 @@ local M = {}
 -- Small helpers
 -- ---------------------------------------------------------------------------------------------------------------
 
--- Options that are not given as tables (-spice, -cpu …) separate their parts with commas: one inside a value is
+-- Options that are not given as tables (-spice, -chardev …) separate their parts with commas: one inside a value is
 -- written twice. vm:device and its sisters do this by themselves.
 local function escape(text)
   return (tostring(text):gsub(",", ",,"))
@@ -211,7 +211,9 @@ function M.cpu(instance, vm)
       add_enlightenments(options)
     end
     if given(cpu.vendor_id) then
-      table.insert(options, "hv-vendor-id=" .. escape(cpu.vendor_id))
+      -- -cpu is the one option in which a comma cannot be written twice.
+      assert(not cpu.vendor_id:find(","), "cpu.vendor-id cannot hold a comma")
+      table.insert(options, "hv-vendor-id=" .. cpu.vendor_id)
     end
     if cpu.hidden then
       table.insert(options, "kvm=off")

@@ -1,0 +1,197 @@
+---@meta
+-- What scripts of vore see, for editors with lua-language-server: add this folder to `workspace.library`.
+-- The reference is vore-lua(7).
+
+---@class vore
+vore = {}
+
+---Sets the function that builds the command line. Called again, the last one counts.
+---@param build fun(instance: vore.Instance, vm: vore.VM): vore.VM
+function vore:set_build_command(build) end
+
+---Adds a disk preset, or replaces the one of that name.
+---@param name string
+---@param description string shown by `vore disk presets`
+---@param add fun(vm: vore.VM, instance: vore.Instance, index: integer, disk: vore.Disk): vore.VM
+---@overload fun(self: vore, name: string, add: fun(vm: vore.VM, instance: vore.Instance, index: integer, disk: vore.Disk): vore.VM)
+function vore:register_disk_preset(name, description, add) end
+
+---Adds a disk through its preset.
+---@param vm vore.VM
+---@param instance vore.Instance
+---@param index integer
+---@param disk vore.Disk
+---@return vore.VM
+function vore:add_disk(vm, instance, index, disk) end
+
+---The path of the VM's own copy of a template. The copy is made when the VM starts, and never overwritten.
+---@param target string relative, inside the VM's instance folder
+---@param source string the template
+---@return string path
+function vore:get_file(target, source) end
+
+---Lets QEMU open a device node that the arguments do not show.
+---@param path string absolute
+---@param mode "r"|"rw"
+function vore:allow(path, mode) end
+
+---@class vore.VM
+local VM = {}
+
+---Adds arguments as they are.
+---@param ... string|number
+---@return vore.VM
+function VM:arg(...) end
+
+---Adds a device. Arrays and tables become dotted keys, booleans on and off; commas need no care.
+---@param device { driver: string, id?: string, [string]: any }
+---@return vore.VM
+function VM:device(device) end
+
+---Adds a block node.
+---@param node { driver: string, ["node-name"]: string, [string]: any }
+---@return vore.VM
+function VM:blockdev(node) end
+
+---Adds an object.
+---@param object { ["qom-type"]: string, id: string, [string]: any }
+---@return vore.VM
+function VM:object(object) end
+
+---Adds a network backend.
+---@param netdev { type: string, id: string, [string]: any }
+---@return vore.VM
+function VM:netdev(netdev) end
+
+---The id last given to a device of that type.
+---@param type string
+---@return string?
+function VM:get_device_id(type) end
+
+---A number that is start the first time, and one more each time.
+---@param name string
+---@param start? integer
+---@return integer
+function VM:get_counter(name, start) end
+
+---"pcie.0", then "pcie.1", …
+---@param port string
+---@return string
+function VM:get_next_bus(port) end
+
+---@class vore.Qemu
+---@field version string "7.2.22"
+qemu = {}
+
+---@param type string
+---@return boolean
+function qemu:has_device(type) end
+
+---@param type string
+---@param name string
+---@return boolean
+function qemu:has_property(type, name) end
+
+---The value as JSON text. Integral numbers are written as integers, members in a fixed order.
+---@param value any
+---@return string
+function tojson(value) end
+
+---@class vore.Firmware
+---@field boot_code string
+---@field template string
+
+---@class vore.Global
+---@field uefi table<string, vore.Firmware> `default` is there wherever any firmware was found
+global = {}
+
+---@class vore.Instance
+---@field name string
+---@field arch string "x86_64"
+---@field chipset string "q35"
+---@field kvm boolean
+---@field memory integer MiB
+---@field uuid string
+---@field rtc "utc"|"localtime"
+---@field hotplug_ports integer
+---@field auto_start boolean
+---@field features string[]
+---@field cpu vore.Cpu
+---@field disks vore.Disk[]
+---@field vfio vore.Vfio[]
+---@field uefi vore.Uefi
+---@field spice vore.Spice
+---@field looking_glass vore.LookingGlass
+---@field scream vore.SharedMemory
+---@field pulse vore.Pulse
+---@field jack table
+---@field pipewire table
+---@field tpm { enabled: boolean }
+---@field hugepages { enabled: boolean, size: string, required: boolean }
+---@field usb table[]
+---@field network vore.Network[]
+---@field input table[]
+
+---@class vore.Cpu
+---@field amount integer the product of the four factors
+---@field sockets integer
+---@field dies integer
+---@field cores integer
+---@field threads integer
+---@field model string "host", "max" or what the definition says
+---@field flags string[]
+---@field hyperv boolean
+---@field hidden boolean
+---@field vendor_id string
+
+---@class vore.Disk
+---@field preset string
+---@field path string
+---@field disk_type "raw"|"qcow2"|"vmdk"|"vdi"|"vhdx"
+---@field read_only boolean
+---@field serial string
+---@field boot_index integer -1: not given
+---@field cdrom boolean put in with --cdrom
+
+---@class vore.Vfio
+---@field address string "0000:0b:00.3"
+---@field vendor integer
+---@field device integer
+---@field index integer
+---@field graphics boolean
+---@field multifunction boolean
+
+---@class vore.Uefi
+---@field enabled boolean
+---@field secure_boot boolean
+---@field boot_code string
+---@field template string
+---@field format "raw"|"qcow2"
+
+---@class vore.Spice
+---@field enabled boolean
+---@field socket_path string
+
+---@class vore.SharedMemory
+---@field enabled boolean
+---@field mem_path string
+---@field buffer_size integer bytes
+
+---@class vore.LookingGlass: vore.SharedMemory
+---@field width integer
+---@field height integer
+---@field bit_depth integer
+
+---@class vore.Pulse
+---@field enabled boolean
+---@field socket_path string
+---@field user string
+---@field user_uid integer
+
+---@class vore.Network
+---@field type "user"|"bridge"|"tap"|"macvtap"|"passt"|"none"
+---@field mac string
+---@field model string
+---@field bridge string
+---@field interface string
+---@field forward string[]
