@@ -74,9 +74,8 @@ static void dump(const json_t *j, size_t flags) {
 }
 
 int cli_print_json(struct cli *c, json_t *j) {
-        _cleanup_json_ json_t *own = j;
-
         dump(j, c->terminal ? JSON_INDENT(2) : JSON_COMPACT);
+        json_decref(j);
         return EXIT_DONE;
 }
 

@@ -54,11 +54,14 @@ static char *no_such_machine(const json_t *params) {
         struct strbuf b = STRBUF_INIT;
         size_t i;
 
-        json_array_foreach(candidates, i,
-                           item) if (json_is_string(item) &&
-                                     str_distance(name, json_string_value(item)) < best_distance) {
-                best = json_string_value(item);
-                best_distance = str_distance(name, best);
+        json_array_foreach(candidates, i, item) {
+                const char *candidate = json_is_string(item) ? json_string_value(item) : "";
+                unsigned distance = str_distance(name, candidate);
+
+                if (distance < best_distance) {
+                        best = candidate;
+                        best_distance = distance;
+                }
         }
         strbuf_addf(&b, "no VM is named \"%s\"", name);
         if (best)
@@ -147,8 +150,10 @@ bool faults_have_error(const json_t *faults) {
         const json_t *fault;
         size_t i;
 
-        json_array_foreach(faults, i, fault) if (!str_eq(json_get_str(fault, "severity", "error"),
-                                                         "warning")) return true;
+        json_array_foreach(faults, i, fault) {
+                if (!str_eq(json_get_str(fault, "severity", "error"), "warning"))
+                        return true;
+        }
         return false;
 }
 
@@ -180,10 +185,12 @@ static json_t *fault_escaped(const json_t *fault) {
         const char *key;
         void *next;
 
-        json_object_foreach_safe(copy, next, key, value) if (json_is_string(value)) {
-                _cleanup_free_ char *text = output_escaped(json_string_value(value));
+        json_object_foreach_safe(copy, next, key, value) {
+                _cleanup_free_ char *text =
+                        json_is_string(value) ? output_escaped(json_string_value(value)) : NULL;
 
-                json_put_str(copy, key, text);
+                if (text)
+                        json_put_str(copy, key, text);
         }
         return copy;
 }

@@ -45,7 +45,9 @@ int verb_list(struct cli *c) {
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref(json_object_get(reply, "machines")));
         table_init(&t, titles, 1 << 2 | 1 << 3 | 1 << 4);
-        json_array_foreach(json_object_get(reply, "machines"), i, machine) add_machine(&t, machine);
+        json_array_foreach(json_object_get(reply, "machines"), i, machine) {
+                add_machine(&t, machine);
+        }
         table_print(&t, stdout, c->terminal, c->color);
         if (t.n == 0 && c->terminal)
                 cli_note(c, "there are no VMs; load one with: vore load FILE");

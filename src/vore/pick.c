@@ -53,8 +53,9 @@ static void list_states(struct strbuf *b, const json_t *machines, unsigned mask)
         const json_t *machine;
         size_t i, width = 0;
 
-        json_array_foreach(machines, i, machine) width =
-                MAX(width, output_width(json_get_str(machine, "name", "")));
+        json_array_foreach(machines, i, machine) {
+                width = MAX(width, output_width(json_get_str(machine, "name", "")));
+        }
         json_array_foreach(machines, i, machine) {
                 const char *state = json_get_str(machine, "state", "");
                 _cleanup_free_ char *name = output_escaped(json_get_str(machine, "name", ""));

@@ -116,8 +116,10 @@ void show_text(struct strbuf *b, const json_t *definition, bool color) {
                 /* [machine] may stand at the top level once more, as scripts see it. */
                 if (json_is_object(section) && !has_origin(section))
                         add_section(b, name, section, false, color);
-                json_array_foreach(section, i, item) if (json_is_object(item))
-                        add_section(b, str_eq(name, "disks") ? "disk" : name, item, true, color);
+                json_array_foreach(section, i, item) {
+                        if (json_is_object(item))
+                                add_section(b, str_eq(name, "disks") ? "disk" : name, item, true, color);
+                }
         }
 }
 

@@ -28,11 +28,12 @@ static int stop_params(const struct cli *c, const char *name, json_t **ret) {
         return EXIT_DONE;
 }
 
-static void print_stopped(const struct cli *c, const char *name, const json_t *reply) {
+static void print_stopped(struct cli *c, const char *name, const json_t *reply) {
         const char *note = json_get_str(reply, "note", NULL);
         const json_t *seconds = json_object_get(reply, "seconds");
         char span[32];
 
+        faults_print(c, json_object_get(reply, "faults"));
         if (note)
                 cli_note(c, "%s", note);
         printf("%s is %s", name, json_get_str(reply, "state", "stopped"));
