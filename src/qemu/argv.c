@@ -189,10 +189,9 @@ static char *take_value(const char **p) {
 }
 
 static int put_text(json_t *obj, const char *key, const char *value, struct error *err) {
-        json_t *text = json_string(value);
-
         if (!*key)
                 return error_set(err, -EINVAL, "a value without a name");
+        json_t *text = json_string(value);
         if (!text || json_object_set_new(obj, key, text) < 0)
                 return error_set(err, -EINVAL, "\"%s\" is not valid UTF-8", key);
         return 0;
