@@ -97,7 +97,15 @@ static int open_bracket(struct reader *r) {
 }
 
 static int check_depth(struct reader *r) {
+        /* A byte order mark is no part of the text. */
+        if (at(r, "\xef\xbb\xbf"))
+                r->p += 3;
         while (r->p < r->end) {
+                if ((unsigned char) *r->p >= 0x80) {
+                        diag_error(r->diags, r->loc, "", "put it in quotes",
+                                   "only strings and comments may have characters beyond ASCII");
+                        return -EINVAL;
+                }
                 switch (*r->p) {
                 case '"':
                 case '\'':

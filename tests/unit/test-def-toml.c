@@ -128,6 +128,7 @@ static void test_valid(void **state) {
                 "a = \"\\b\\t\\n\\f\\r\\\"\\\\\\u00e4\\U0001F600\"\n",
                 "a = \"\"\"\nx \\\n   y\\\n\n  z\"\"\"\n",
                 "\xef\xbb\xbf" "a = 1\n",
+                "a = \"\"\"x \\\n  \xc3\xa9 \xe2\x80\xa9\"\"\"\n# \xc3\xa9\n\"\xe3\x80\x81\" = '\xc2\xb5'\n",
                 "a = 1\r\nb = \"\"\"x\r\ny\"\"\"\r\n",
         };
 
