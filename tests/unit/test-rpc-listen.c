@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -45,6 +46,42 @@ static void test_access(void **state) {
         assert_int_equal(entries(), 1);
         close(fd);
         unlink(path);
+}
+
+/* Looks at path until the pipe's other end closes: did it ever stand open to others? */
+static int watch(const char *path, int until) {
+        struct pollfd p = { .fd = until, .events = POLLIN };
+        struct stat st;
+
+        for (int i = 0; i % 64 || poll(&p, 1, 0) == 0; i++)
+                if (lstat(path, &st) == 0 && (st.st_mode & 077))
+                        return 1;
+        return 0;
+}
+
+static void test_never_open(void **state) {
+        _cleanup_free_ char *path = in_folder("s");
+        mode_t old = umask(0);
+        int ends[2], status = -1;
+
+        assert_int_equal(pipe(ends), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                close(ends[1]);
+                _exit(watch(path, ends[0]));
+        }
+        for (int i = 0; i < 5000; i++) {
+                int fd = -1;
+
+                assert_int_equal(rpc_listen(path, 0600, (gid_t) -1, &fd, NULL), 0);
+                close(fd);
+                unlink(path);
+        }
+        close(ends[0]);
+        close(ends[1]);
+        umask(old);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* A umask that leaves nothing does not matter either. */
@@ -214,10 +251,11 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_access),        cmocka_unit_test(test_umask),
-                cmocka_unit_test(test_long_path),     cmocka_unit_test(test_stale_and_live),
-                cmocka_unit_test(test_live_and_busy), cmocka_unit_test(test_something_else),
-                cmocka_unit_test(test_no_folder),     cmocka_unit_test(test_race),
+                cmocka_unit_test(test_access),         cmocka_unit_test(test_umask),
+                cmocka_unit_test(test_never_open),     cmocka_unit_test(test_long_path),
+                cmocka_unit_test(test_stale_and_live), cmocka_unit_test(test_live_and_busy),
+                cmocka_unit_test(test_something_else), cmocka_unit_test(test_no_folder),
+                cmocka_unit_test(test_race),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
