@@ -40,8 +40,7 @@ int input_read(struct cli *c, const char *file, struct input *ret) {
         r = folder_of(file, &in.directory);
         if (r != EXIT_DONE)
                 return r;
-        *ret = in;
-        in = INPUT_INIT;
+        *ret = (struct input){ file, TAKE_PTR(in.directory), TAKE_PTR(in.text), in.len };
         c->source = ret->text;
         c->source_file = file;
         return EXIT_DONE;

@@ -47,7 +47,7 @@ void output_escape(struct strbuf *b, const char *s, const char *keep) {
                         strbuf_addn(b, s, 1);
                 else if (c == '\n' || c == '\t')
                         strbuf_add(b, c == '\n' ? "\\n" : "\\t");
-                else if (c < 0 || c < 0x20 || c == 0x7f)
+                else if (c < 0x20 || c == 0x7f)
                         strbuf_addf(b, "\\x%02x", (unsigned char) *s);
                 else if (unsafe(c))
                         strbuf_addf(b, "\\u%04" PRIx32, (uint32_t) c);
@@ -159,32 +159,42 @@ static void cell_align(struct strbuf *b, const struct table *t, size_t column, c
                 pad(b, fill);
 }
 
-static void print_aligned(const struct table *t, struct strbuf *b, bool color) {
+static const struct table_cell *cell_at(const struct table *t, size_t row, size_t column) {
+        return &t->cells[row * t->n_columns + column];
+}
+
+static void print_aligned(const struct table *t, struct strbuf *b, size_t n_rows, bool color) {
         _cleanup_free_ size_t *width = xcalloc(t->n_columns, sizeof(size_t));
 
-        for (size_t c = 0; c < t->n_columns; c++)
+        for (size_t c = 0; c < t->n_columns; c++) {
                 width[c] = output_width(t->titles[c]);
-        for (size_t i = 0; i < t->n; i++)
-                width[i % t->n_columns] = MAX(width[i % t->n_columns], output_width(t->cells[i].text));
-        for (size_t c = 0; c < t->n_columns; c++)
+                for (size_t row = 0; row < n_rows; row++)
+                        width[c] = MAX(width[c], output_width(cell_at(t, row, c)->text));
                 cell_align(b, t, c, t->titles[c], color ? COLOR_BOLD : COLOR_NONE, width[c]);
-        strbuf_add(b, "\n");
-        for (size_t i = 0; i < t->n; i++) {
-                cell_align(b, t, i % t->n_columns, t->cells[i].text, color ? t->cells[i].color : COLOR_NONE,
-                           width[i % t->n_columns]);
-                if ((i + 1) % t->n_columns == 0)
-                        strbuf_add(b, "\n");
         }
+        strbuf_add(b, "\n");
+        for (size_t row = 0; row < n_rows; row++) {
+                for (size_t c = 0; c < t->n_columns; c++)
+                        cell_align(b, t, c, cell_at(t, row, c)->text,
+                                   color ? cell_at(t, row, c)->color : COLOR_NONE, width[c]);
+                strbuf_add(b, "\n");
+        }
+}
+
+static void print_tabs(const struct table *t, struct strbuf *b, size_t n_rows) {
+        for (size_t row = 0; row < n_rows; row++)
+                for (size_t c = 0; c < t->n_columns; c++)
+                        strbuf_addf(b, "%s%s", cell_at(t, row, c)->text, c + 1 < t->n_columns ? "\t" : "\n");
 }
 
 void table_print(const struct table *t, FILE *out, bool terminal, bool color) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        size_t n_rows = t->n_columns ? t->n / t->n_columns : 0;
 
         if (terminal)
-                print_aligned(t, &b, color);
+                print_aligned(t, &b, n_rows, color);
         else
-                for (size_t i = 0; i < t->n; i++)
-                        strbuf_addf(&b, "%s%s", t->cells[i].text, (i + 1) % t->n_columns ? "\t" : "\n");
+                print_tabs(t, &b, n_rows);
         if (b.len)
                 fwrite(b.data, 1, b.len, out);
 }

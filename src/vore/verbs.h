@@ -45,11 +45,11 @@ enum option_id {
 
 struct option_row {
         const char *name; /* without the dashes */
-        char letter;      /* 0: none */
         const char *arg;  /* what its value is called; NULL: it takes none */
-        bool global;      /* every verb takes it, also before the verb */
-        bool hidden;
         const char *help;
+        char letter; /* 0: none */
+        bool global; /* every verb takes it, also before the verb */
+        bool hidden;
 };
 
 struct verb {
