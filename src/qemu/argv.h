@@ -12,7 +12,7 @@ struct argv {
         char **items; /* owned, NULL-terminated; items[0] is the binary */
         size_t n, size;
 };
-#define ARGV_INIT ((struct argv) { 0 })
+#define ARGV_INIT ((struct argv){ 0 })
 
 void argv_add(struct argv *a, const char *arg);
 void argv_addf(struct argv *a, const char *fmt, ...) _printf_(2, 3);

@@ -122,8 +122,8 @@ static int next_message(struct caps_qemu *q, json_t **ret, struct error *err) {
         return r < 0 ? r : 1;
 }
 
-int caps_qemu_ask(struct caps_qemu *q, const char *text, size_t n, caps_answer_fn fn, void *data, size_t *ret_n,
-                  struct error *err) {
+int caps_qemu_ask(struct caps_qemu *q, const char *text, size_t n, caps_answer_fn fn, void *data,
+                  size_t *ret_n, struct error *err) {
         size_t left = strlen(text), answered = 0;
         int r = 0;
 
@@ -179,8 +179,9 @@ static int negotiate(struct caps_qemu *q, json_t **ret_greeting, struct error *e
 
 int caps_qemu_start(struct caps_qemu *q, const char *binary, uint64_t deadline_us, json_t **ret_greeting,
                     struct error *err) {
-        const char *argv[] = { binary, "-M", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
-                               "-chardev", "socket,id=qmp,fd=3", "-qmp", "chardev:qmp", NULL };
+        const char *argv[] = { binary,     "-M",          "none", "-nodefaults", "-no-user-config",
+                               "-display", "none",        "-S",   "-chardev",    "socket,id=qmp,fd=3",
+                               "-qmp",     "chardev:qmp", NULL };
         int pair[2];
 
         *q = CAPS_QEMU_INIT;
@@ -230,7 +231,8 @@ static int read_help(int fd, uint64_t deadline_us, struct strbuf *b, struct erro
         }
 }
 
-int caps_qemu_help(const char *binary, const char *option, uint64_t deadline_us, char **ret, struct error *err) {
+int caps_qemu_help(const char *binary, const char *option, uint64_t deadline_us, char **ret,
+                   struct error *err) {
         const char *argv[] = { binary, "-M", "none", option, "help", NULL };
         _cleanup_caps_qemu_ struct caps_qemu q = CAPS_QEMU_INIT;
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;

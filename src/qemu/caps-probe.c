@@ -18,7 +18,7 @@ static void facts_done(struct facts *f) {
         for (size_t i = 0; i < f->n; i++)
                 free(f->lines[i]);
         free(f->lines);
-        *f = (struct facts) { 0 };
+        *f = (struct facts){ 0 };
 }
 
 /* What holds a space or control character cannot be asked for, so it need not be kept. */
@@ -81,9 +81,10 @@ static const json_t *schema_find(const json_t *schema, const char *name) {
         json_t *entity;
         size_t i;
 
-        json_array_foreach(schema, i, entity)
+        json_array_foreach(schema, i, entity) {
                 if (str_eq(json_get_str(entity, "name", NULL), name))
                         return entity;
+        }
         return NULL;
 }
 
@@ -92,9 +93,10 @@ static const json_t *schema_member(const json_t *schema, const char *type, const
         json_t *m;
         size_t i;
 
-        json_array_foreach(members, i, m)
+        json_array_foreach(members, i, m) {
                 if (str_eq(json_get_str(m, "name", NULL), member))
                         return schema_find(schema, json_get_str(m, "type", NULL));
+        }
         return NULL;
 }
 
@@ -102,8 +104,9 @@ static void add_strings(struct facts *f, const char *kind, const json_t *strings
         json_t *s;
         size_t i;
 
-        json_array_foreach(strings, i, s)
+        json_array_foreach(strings, i, s) {
                 facts_add(f, kind, json_string_value(s), NULL);
+        }
 }
 
 static const json_t *argument(const json_t *schema, const char *command, const char *name) {
@@ -142,8 +145,9 @@ static void add_schema(struct facts *f, const json_t *schema) {
         for (i = 0; i < ARRAY_SIZE(enums); i++)
                 add_strings(f, enums[i].kind,
                             json_object_get(argument(schema, enums[i].command, enums[i].argument), "values"));
-        json_array_foreach(json_object_get(backend, "variants"), i, variant)
+        json_array_foreach(json_object_get(backend, "variants"), i, variant) {
                 facts_add(f, "chardev", json_get_str(variant, "case", NULL), NULL);
+        }
         add_aio(f, schema);
 }
 
@@ -151,16 +155,19 @@ static void add_options(struct facts *f, const json_t *options) {
         json_t *option;
         size_t i;
 
-        json_array_foreach(options, i, option)
-                facts_add(f, "option", json_get_str(option, "option", NULL), json_object_get(option, "parameters"));
+        json_array_foreach(options, i, option) {
+                facts_add(f, "option", json_get_str(option, "option", NULL),
+                          json_object_get(option, "parameters"));
+        }
 }
 
 static void add_commands(struct facts *f, const json_t *commands) {
         json_t *command;
         size_t i;
 
-        json_array_foreach(commands, i, command)
+        json_array_foreach(commands, i, command) {
                 facts_add(f, "command", json_get_str(command, "name", NULL), NULL);
+        }
 }
 
 static void add_cpu(struct facts *f, const json_t *expansion) {
@@ -169,8 +176,9 @@ static void add_cpu(struct facts *f, const json_t *expansion) {
         const char *key;
         json_t *value;
 
-        json_object_foreach((json_t *) props, key, value)
+        json_object_foreach((json_t *) props, key, value) {
                 json_push(members, json_pack("{s:s}", "name", key));
+        }
         if (props)
                 facts_add(f, "cpu", "max", members);
 }
@@ -200,7 +208,8 @@ static const struct question {
         { "\"query-tpm-types\"", add_tpm },
         { "\"qom-list-properties\",\"arguments\":{\"typename\":\"kvm-accel\"}", add_kvm },
         { "\"qom-list-properties\",\"arguments\":{\"typename\":\"tcg-accel\"}", add_tcg },
-        { "\"query-cpu-model-expansion\",\"arguments\":{\"type\":\"full\",\"model\":{\"name\":\"max\"}}", add_cpu },
+        { "\"query-cpu-model-expansion\",\"arguments\":{\"type\":\"full\",\"model\":{\"name\":\"max\"}}",
+          add_cpu },
 };
 
 static void on_question(size_t i, const json_t *answer, void *data) {
@@ -268,8 +277,10 @@ static int ask_machines(struct caps_qemu *q, struct facts *f, struct error *err)
                         facts_add(f, "machine-deprecated", name, NULL);
                 if (!is_word(alias) || strpbrk(name, "\"\\"))
                         continue;
-                strbuf_addf(&b, "{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":\"%s-machine\"}}\n",
-                            name);
+                strbuf_addf(
+                        &b,
+                        "{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":\"%s-machine\"}}\n",
+                        name);
                 aliases[names.n++] = alias;
         }
         return caps_qemu_ask(q, b.data ? b.data : "", names.n, on_properties, &names, &n, err);
@@ -289,14 +300,17 @@ static int ask_properties(struct caps_qemu *q, struct names *names, size_t *ret_
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 
         for (size_t i = names->first; i < names->n; i++)
-                strbuf_addf(&b, "{\"execute\":\"device-list-properties\",\"arguments\":{\"typename\":\"%s\"}}\n",
+                strbuf_addf(&b,
+                            "{\"execute\":\"device-list-properties\",\"arguments\":{\"typename\":\"%s\"}}\n",
                             names->items[i]);
-        return caps_qemu_ask(q, b.data ? b.data : "", names->n - names->first, on_properties, names, ret_n, err);
+        return caps_qemu_ask(q, b.data ? b.data : "", names->n - names->first, on_properties, names, ret_n,
+                             err);
 }
 
-/* A device of which a part is missing (its module is not installed) ends QEMU when it is looked at. It is left
- * out, and QEMU is started again for the rest. */
-static int ask_all_properties(struct caps_qemu *q, const char *binary, struct names *names, struct error *err) {
+/* A device of which a part is missing (its module is not installed) ends QEMU when it is looked at. It is
+ * left out, and QEMU is started again for the rest. */
+static int ask_all_properties(struct caps_qemu *q, const char *binary, struct names *names,
+                              struct error *err) {
         for (unsigned killers = 0;; killers++) {
                 size_t n = 0;
                 int r = ask_properties(q, names, &n, err);
@@ -317,8 +331,10 @@ static int ask_all_properties(struct caps_qemu *q, const char *binary, struct na
 
 static int ask_devices(struct caps_qemu *q, const char *binary, struct facts *f, struct error *err) {
         _cleanup_json_ json_t *types = NULL;
-        int r = ask_one(q, "{\"execute\":\"qom-list-types\",\"arguments\":{\"implements\":\"device\","
-                           "\"abstract\":false}}\n", &types, err);
+        int r = ask_one(q,
+                        "{\"execute\":\"qom-list-types\",\"arguments\":{\"implements\":\"device\","
+                        "\"abstract\":false}}\n",
+                        &types, err);
         json_t *type;
         size_t i;
 
@@ -338,8 +354,8 @@ static int ask_devices(struct caps_qemu *q, const char *binary, struct facts *f,
         return ask_all_properties(q, binary, &names, err);
 }
 
-/* The words alone on their lines, between the first line (a title) and an empty one. The schema would name what
- * QEMU was built with; this list is of what is installed. */
+/* The words alone on their lines, between the first line (a title) and an empty one. The schema would name
+ * what QEMU was built with; this list is of what is installed. */
 static int ask_help(const char *binary, const char *option, const char *kind, uint64_t deadline_us,
                     struct facts *f, struct error *err) {
         _cleanup_free_ char *text = NULL;
@@ -359,10 +375,11 @@ static int ask_help(const char *binary, const char *option, const char *kind, ui
 }
 
 static void add_version(struct facts *f, const json_t *greeting) {
-        const json_t *v = json_object_get(json_object_get(json_object_get(greeting, "QMP"), "version"), "qemu");
-        _cleanup_free_ char *version = xasprintf("%lld.%lld.%lld", (long long) json_get_int(v, "major", 0),
-                                                 (long long) json_get_int(v, "minor", 0),
-                                                 (long long) json_get_int(v, "micro", 0));
+        const json_t *v =
+                json_object_get(json_object_get(json_object_get(greeting, "QMP"), "version"), "qemu");
+        _cleanup_free_ char *version =
+                xasprintf("%lld.%lld.%lld", (long long) json_get_int(v, "major", 0),
+                          (long long) json_get_int(v, "minor", 0), (long long) json_get_int(v, "micro", 0));
 
         facts_add(f, "version", version, NULL);
 }

@@ -68,7 +68,8 @@ static void add_stat(struct strbuf *b, const struct stat *st) {
                     st->st_mtim.tv_nsec, (long long) st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 }
 
-/* Distributions install QEMU's modules apart from it: one more package changes what the same binary can do. */
+/* Distributions install QEMU's modules apart from it: one more package changes what the same binary can do.
+ */
 static void add_module_folders(struct strbuf *b, const char *real) {
         static const char *const places[] = { "lib/x86_64-linux-gnu/qemu", "lib/aarch64-linux-gnu/qemu",
                                               "lib64/qemu", "lib/qemu" };
@@ -143,7 +144,8 @@ static bool key_end(char c) {
 }
 
 /* Compares a line with "kind name". */
-static int compare_line(const char *line, const char *kind, size_t kind_len, const char *name, size_t name_len) {
+static int compare_line(const char *line, const char *kind, size_t kind_len, const char *name,
+                        size_t name_len) {
         int c = strncmp(line, kind, kind_len);
 
         if (c != 0)

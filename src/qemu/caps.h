@@ -1,10 +1,11 @@
 /* What a QEMU binary can do: asked once per binary, kept in a small text file, searched without being parsed
  * into memory. The file is a snapshot of exactly what scripts can ask for.
  *
- * Its first line is "vore-caps 1 " and the binary's identity. Each other line is a fact: a kind, a name, and the
- * names of what belongs to it (a device's properties, an option's parameters), separated by single spaces; the
- * lines are sorted by byte. Devices that cannot be made at all, as a part of theirs is not installed (a display
- * with OpenGL without its module), are left out; CPU types are named without their properties. */
+ * Its first line is "vore-caps 1 " and the binary's identity. Each other line is a fact: a kind, a name, and
+ * the names of what belongs to it (a device's properties, an option's parameters), separated by single
+ * spaces; the lines are sorted by byte. Devices that cannot be made at all, as a part of theirs is not
+ * installed (a display with OpenGL without its module), are left out; CPU types are named without their
+ * properties. */
 #pragma once
 
 #include "base/error.h"
@@ -12,11 +13,11 @@
 #include <stdbool.h>
 
 struct caps {
-        char *text;    /* owned: the file's text, one fact a line */
+        char *text; /* owned: the file's text, one fact a line */
         size_t len;
         char *version; /* owned: "7.2.22" */
 };
-#define CAPS_INIT ((struct caps) { 0 })
+#define CAPS_INIT ((struct caps){ 0 })
 
 /* Asks binary, blocking: forks it with -M none and talks QMP. Runs in a worker, never in the daemon itself.
  * Gives the text of the cache file. deadline_ms bounds it; the error quotes QEMU's last words. */
@@ -40,5 +41,6 @@ bool caps_has_property(const struct caps *c, const char *type, const char *name)
  * "audiodev" and "display" (those that are installed), "netdev", "chardev", "blockdev" (host_device), "aio"
  * (io_uring), "tpm" (emulator), "machine" (q35), "machine-deprecated" (pc-q35-2.4), "machine-property" of
  * those with a short name ("q35.hpet"), "accel" (kvm), "accel-property" ("kvm.device"), "cpu-property" of the
- * CPU model max ("hv-vapic"), "command", "device", "property" ("nvme.serial"). An unknown kind has nothing. */
+ * CPU model max ("hv-vapic"), "command", "device", "property" ("nvme.serial"). An unknown kind has nothing.
+ */
 bool caps_has(const struct caps *c, const char *kind, const char *name);

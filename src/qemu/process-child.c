@@ -102,7 +102,8 @@ static void wait_for_release(const struct child *c) {
 
 static int open_log(const struct process_spec *spec, struct error *err) {
         umask(0);
-        int fd = open(spec->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
+        int fd =
+                open(spec->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0640);
 
         if (fd < 0)
                 return error_errno(err, errno, "cannot open the log %s", spec->log_path);
@@ -140,7 +141,8 @@ static int place_descriptors(const struct child *c, struct error *err) {
 
         for (size_t i = 0; i < spec->n_fds; i++) {
                 if (dup2(c->moved[i], spec->fds[i].target_fd) < 0)
-                        return error_errno(err, errno, "cannot hand over descriptor %d", spec->fds[i].target_fd);
+                        return error_errno(err, errno, "cannot hand over descriptor %d",
+                                           spec->fds[i].target_fd);
                 close(c->moved[i]);
         }
         for (size_t i = 0; i < spec->n_files; i++) {
@@ -159,16 +161,16 @@ static int set_memlock(const struct process_spec *spec, struct error *err) {
                 return 0;
         if (limit.rlim_cur >= want && limit.rlim_max >= want)
                 return 0;
-        if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit) { want, MAX(want, limit.rlim_max) }) == 0)
+        if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ want, MAX(want, limit.rlim_max) }) == 0)
                 return 0;
         int r = -errno;
         limit.rlim_cur = MIN(want, limit.rlim_max);
         (void) setrlimit(RLIMIT_MEMLOCK, &limit);
         if (!spec->memlock_required || limit.rlim_cur >= want)
                 return 0;
-        return error_set(err, r, "the limit of locked memory is %llu KiB and cannot be raised to %llu KiB: %s",
-                         (unsigned long long) limit.rlim_max / 1024, (unsigned long long) want / 1024,
-                         strerror(-r));
+        return error_set(
+                err, r, "the limit of locked memory is %llu KiB and cannot be raised to %llu KiB: %s",
+                (unsigned long long) limit.rlim_max / 1024, (unsigned long long) want / 1024, strerror(-r));
 }
 
 static int enter_folder(const struct process_spec *spec, struct error *err) {

@@ -26,5 +26,6 @@ void process_reset_signals(void);
 /* PATH, LANG, HOME. */
 char *const *process_minimal_environ(void);
 
-/* Looks at path as whoever we are; real is the same without links. -EACCES names the component that blocks. */
+/* Looks at path as whoever we are; real is the same without links. -EACCES names the component that blocks.
+ */
 int process_reach(const char *path, const char *real, struct error *err);

@@ -15,7 +15,8 @@ int process_drop_groups(gid_t gid, struct error *err) {
         /* The kernel says EINVAL for the first capability that it does not know. */
         for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
                 if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-                        return error_errno(err, errno, "cannot drop capability %d from the bounding set", cap);
+                        return error_errno(err, errno, "cannot drop capability %d from the bounding set",
+                                           cap);
         if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
                 return error_errno(err, errno, "cannot clear the ambient capabilities");
         /* Inherited bits could keep capabilities over setresuid(). */
@@ -61,11 +62,10 @@ static int blocked(const char *path, const char *component, const char *verb, st
         struct stat st;
 
         if (stat(component, &st) < 0)
-                return error_set(err, -EACCES, "user %u cannot reach %s: it may not %s %s", (unsigned) geteuid(),
-                                 path, verb, component);
+                return error_set(err, -EACCES, "user %u cannot reach %s: it may not %s %s",
+                                 (unsigned) geteuid(), path, verb, component);
         mode_text(st.st_mode, mode);
-        return error_set(err, -EACCES,
-                         "user %u cannot reach %s: it may not %s %s (%s, owner %u, group %u)",
+        return error_set(err, -EACCES, "user %u cannot reach %s: it may not %s %s (%s, owner %u, group %u)",
                          (unsigned) geteuid(), path, verb, component, mode, (unsigned) st.st_uid,
                          (unsigned) st.st_gid);
 }
@@ -90,7 +90,9 @@ int process_reach(const char *path, const char *real, struct error *err) {
                 if (errno != EACCES)
                         return error_errno(err, errno, "user %u cannot reach %s", (unsigned) geteuid(), path);
                 int r = walk(path, real, err);
-                return r < 0 ? r : error_errno(err, EACCES, "user %u cannot reach %s", (unsigned) geteuid(), path);
+                return r < 0 ? r :
+                               error_errno(err, EACCES, "user %u cannot reach %s", (unsigned) geteuid(),
+                                           path);
         }
         int r = walk(path, path, err);
         if (r < 0)
@@ -99,8 +101,7 @@ int process_reach(const char *path, const char *real, struct error *err) {
                 return blocked(path, real, "connect to", err);
         if (S_ISDIR(st.st_mode) && faccessat(AT_FDCWD, real, X_OK, AT_EACCESS) < 0)
                 return blocked(path, real, "enter", err);
-        if (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode) &&
-            faccessat(AT_FDCWD, real, R_OK, AT_EACCESS) < 0)
+        if (!S_ISSOCK(st.st_mode) && !S_ISDIR(st.st_mode) && faccessat(AT_FDCWD, real, R_OK, AT_EACCESS) < 0)
                 return blocked(path, real, "read", err);
         return 0;
 }

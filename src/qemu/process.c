@@ -58,7 +58,7 @@ int process_spawn(const struct process_spec *spec, struct process *ret, struct e
         p.report_fd = report[0];
         if (r < 0)
                 return r;
-        p.pid = fork_child(spec, (struct process_pipes) { .hold_fd = child_hold, .report_fd = child_report });
+        p.pid = fork_child(spec, (struct process_pipes){ .hold_fd = child_hold, .report_fd = child_report });
         if (p.pid < 0)
                 return error_errno(err, errno, "cannot fork");
         r = identify(&p, err);
@@ -74,7 +74,8 @@ int process_spawn(const struct process_spec *spec, struct process *ret, struct e
 
 int process_release(struct process *p, struct error *err) {
         ssize_t n = send(p->hold_fd, "", 1, MSG_NOSIGNAL);
-        int r = n == 1 ? 0 : error_errno(err, errno, "process %d ended before it could run QEMU", (int) p->pid);
+        int r = n == 1 ? 0 :
+                         error_errno(err, errno, "process %d ended before it could run QEMU", (int) p->pid);
 
         cleanup_closep(&p->hold_fd);
         return r;
@@ -94,7 +95,8 @@ int process_report(struct process *p, struct error *err) {
         line[n] = '\0';
         line[strcspn(line, "\n")] = '\0';
         long code = strtol(line, &text, 10);
-        return error_set(err, code > 0 && code < 4096 ? (int) code : EIO, "%s", *text == ' ' ? text + 1 : text);
+        return error_set(err, code > 0 && code < 4096 ? (int) code : EIO, "%s",
+                         *text == ' ' ? text + 1 : text);
 }
 
 void process_done(struct process *p) {

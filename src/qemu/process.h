@@ -9,9 +9,9 @@
 
 /* A file that the child opens, while it still has the daemon's rights, at exactly this number. */
 struct process_file {
-        int target_fd;    /* >= 3 */
+        int target_fd; /* >= 3 */
         const char *path;
-        int flags;        /* O_RDWR, O_RDONLY, O_EXCL for block devices, O_DIRECTORY … */
+        int flags; /* O_RDWR, O_RDONLY, O_EXCL for block devices, O_DIRECTORY … */
 };
 
 /* A descriptor of ours that the child gets at exactly this number. */
@@ -21,23 +21,23 @@ struct process_fd {
 };
 
 struct process_spec {
-        char *const *argv; /* argv[0]: path of the binary */
-        const char *log_path;         /* stdout and stderr, O_APPEND|O_CREAT 0640; not through a link */
+        char *const *argv;    /* argv[0]: path of the binary */
+        const char *log_path; /* stdout and stderr, O_APPEND|O_CREAT 0640; not through a link */
         const struct process_file *files;
         size_t n_files;
         const struct process_fd *fds;
         size_t n_fds;
-        bool drop;       /* take uid, gid, no groups, no capability; else stay who we are */
+        bool drop; /* take uid, gid, no groups, no capability; else stay who we are */
         uid_t uid;
         gid_t gid;
         const char *const *reach; /* paths of the arguments that uid must reach, NULL-terminated, or NULL: an
                                    * unreachable one is an error naming the component that blocks. What does
-                                   * not exist for the daemon either is not looked at. Reachable: every folder on
-                                   * the way may be entered; a socket may be written, a folder entered, anything
-                                   * else read */
+                                   * not exist for the daemon either is not looked at. Reachable: every folder
+                                   * on the way may be entered; a socket may be written, a folder entered,
+                                   * anything else read */
         mode_t umask;
-        const char *chdir;    /* NULL: "/" */
-        uint64_t memlock;     /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
+        const char *chdir; /* NULL: "/" */
+        uint64_t memlock;  /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
         bool memlock_required;
         char *const *environ; /* NULL: a minimal one: PATH, LANG, HOME */
 };
@@ -50,17 +50,18 @@ struct process {
         int hold_fd;         /* owned: writing one byte lets it go, closing it makes it exit; -1 afterwards */
         int report_fd;       /* owned, non-blocking: EOF after exec; else one line of text: what failed */
 };
-#define PROCESS_INIT ((struct process) { .pid = -1, .pidfd = -1, .hold_fd = -1, .report_fd = -1 })
+#define PROCESS_INIT ((struct process){ .pid = -1, .pidfd = -1, .hold_fd = -1, .report_fd = -1 })
 
 /* Forks the child, which closes every descriptor but those it needs, resets signals, setsid, and waits.
- * spec need not outlive the call. The caller waits for the child's end (waitid with the pidfd); after a failure
- * here there is none. */
+ * spec need not outlive the call. The caller waits for the child's end (waitid with the pidfd); after a
+ * failure here there is none. */
 int process_spawn(const struct process_spec *spec, struct process *ret, struct error *err);
 /* Lets it go on: open files, umask, chdir, memlock, groups, capabilities, uid, reach check, exec. hold_fd is
  * closed in any case. -EPIPE: it has ended already. */
 int process_release(struct process *p, struct error *err);
 /* Reads report_fd when it is readable: 0 at EOF (exec succeeded, or the child was killed before: its pidfd
- * tells; report_fd closed), -EAGAIN with no text, or the child's error, after which it exits with status 1. */
+ * tells; report_fd closed), -EAGAIN with no text, or the child's error, after which it exits with status 1.
+ */
 int process_report(struct process *p, struct error *err);
 void process_done(struct process *p); /* closes; does not kill */
 

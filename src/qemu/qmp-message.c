@@ -16,13 +16,16 @@ static json_t *restore_integers(json_t *value) {
                 double real = json_real_value(value);
 
                 return real > -0x1p53 && real < 0x1p53 && real == (double) (long long) real ?
-                               json_integer((long long) real) : json_incref(value);
+                               json_integer((long long) real) :
+                               json_incref(value);
         }
-        json_object_foreach_safe(value, next, key, member)
+        json_object_foreach_safe(value, next, key, member) {
                 json_put(value, key, restore_integers(member));
-        json_array_foreach(value, i, member)
+        }
+        json_array_foreach(value, i, member) {
                 if (json_array_set_new(value, i, restore_integers(member)) < 0)
                         log_oom();
+        }
         return json_incref(value);
 }
 
@@ -31,8 +34,8 @@ int qmp_message_decode(const char *line, size_t len, json_t **ret, struct error 
 
         if (r != -EBADMSG)
                 return r;
-        _cleanup_json_ json_t *reals =
-                json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        _cleanup_json_ json_t *reals = json_loadb(
+                line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
         if (!reals)
                 return r;
         *ret = restore_integers(reals);

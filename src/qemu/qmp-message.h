@@ -4,10 +4,12 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* One line of QEMU's. Integers over 63 bits, which QEMU has, become the nearest real; -EBADMSG if it is no JSON. */
+/* One line of QEMU's. Integers over 63 bits, which QEMU has, become the nearest real; -EBADMSG if it is no
+ * JSON. */
 int qmp_message_decode(const char *line, size_t len, json_t **ret, struct error *err);
 
-/* A word ("query-status") or an object with execute, and perhaps arguments and id; anything else is -EINVAL. */
+/* A word ("query-status") or an object with execute, and perhaps arguments and id; anything else is -EINVAL.
+ */
 int qmp_message_parse(const char *text, json_t **ret, struct error *err);
 
 /* {"execute": command, "arguments": args}; args is stolen, NULL for none. */

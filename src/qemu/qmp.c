@@ -171,7 +171,8 @@ static void flush(struct qmp *q) {
                 }
         }
         if (q->state != CLOSED)
-                (void) sd_event_source_set_io_events(q->io, c && c->sent < c->len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+                (void) sd_event_source_set_io_events(q->io,
+                                                     c && c->sent < c->len ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static int submit(struct qmp *q, json_t *message, struct command **ret, struct error *err) {
@@ -448,7 +449,7 @@ int qmp_attach(sd_event *loop, int fd, const struct qmp_ops *ops, void *data, st
                struct error *err) {
         struct qmp *q = xcalloc(1, sizeof(*q));
 
-        *q = (struct qmp) { .fd = fd, .ops = ops, .data = data, .next_id = 1 };
+        *q = (struct qmp){ .fd = fd, .ops = ops, .data = data, .next_id = 1 };
         q->last = &q->first;
         int r = add_sources(q, loop, err);
         if (r < 0) {

@@ -22,17 +22,18 @@ struct qmp_ops {
         /* Greeting seen and qmp_capabilities answered: the machine is built. (The greeting alone comes
          * before the devices are made.) version: "7.2.22", borrowed. */
         void (*ready)(struct qmp *q, const char *version, void *data);
-        /* event_data is borrowed, NULL if the event has none; time_us is of CLOCK_REALTIME, 0 if QEMU does not
-         * know it. */
-        void (*event)(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us, void *data);
-        /* Closed (-ECONNRESET), garbage (-EBADMSG) or too long (-EMSGSIZE), after the callbacks of all pending
-         * commands: no call follows but qmp_free, which may be called inside it. */
+        /* event_data is borrowed, NULL if the event has none; time_us is of CLOCK_REALTIME, 0 if QEMU does
+         * not know it. */
+        void (*event)(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us,
+                      void *data);
+        /* Closed (-ECONNRESET), garbage (-EBADMSG) or too long (-EMSGSIZE), after the callbacks of all
+         * pending commands: no call follows but qmp_free, which may be called inside it. */
         void (*closed)(struct qmp *q, const struct error *err, void *data);
 };
 
 /* Connects to a Unix socket (non-blocking; path may exceed 107 bytes: /proc/self/fd is used), and
- * negotiates. Callbacks come from the loop, never from inside this call. ops is borrowed and must stay; each of
- * its members may be NULL. A monitor that has a client already accepts, but greets only when that one has
+ * negotiates. Callbacks come from the loop, never from inside this call. ops is borrowed and must stay; each
+ * of its members may be NULL. A monitor that has a client already accepts, but greets only when that one has
  * gone. */
 int qmp_connect(sd_event *loop, const char *path, const struct qmp_ops *ops, void *data, struct qmp **ret,
                 struct error *err);
@@ -44,12 +45,12 @@ int qmp_attach(sd_event *loop, int fd, const struct qmp_ops *ops, void *data, st
 void qmp_free(struct qmp *q);
 
 /* args is stolen, also on failure (NULL: none); fn may be NULL. timeout_ms 0: none; it counts from this call.
- * A command may be given before ready() and is sent then. -ENOBUFS: the queue is full; -ECONNRESET: closed; then
- * fn is not called. */
+ * A command may be given before ready() and is sent then. -ENOBUFS: the queue is full; -ECONNRESET: closed;
+ * then fn is not called. */
 int qmp_execute(struct qmp *q, const char *command, json_t *args, unsigned timeout_ms, qmp_reply_fn fn,
                 void *data, struct error *err);
 /* As given by a person: {"execute": …, "arguments": …}; a plain word is {"execute": word}. The reply is
- * QEMU's whole message ({"return": …} or {"error": …}), with the id that the person gave. -EINVAL says what is
- * wrong with text. */
+ * QEMU's whole message ({"return": …} or {"error": …}), with the id that the person gave. -EINVAL says what
+ * is wrong with text. */
 int qmp_execute_raw(struct qmp *q, const char *text, unsigned timeout_ms, qmp_reply_fn fn, void *data,
                     struct error *err);

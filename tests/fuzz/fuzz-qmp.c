@@ -1,5 +1,5 @@
-/* What QEMU may say over QMP, while commands with and without deadlines wait; and what a person may give as a raw
- * command. The first byte chooses. */
+/* What QEMU may say over QMP, while commands with and without deadlines wait; and what a person may give as a
+ * raw command. The first byte chooses. */
 #include "base/macros.h"
 #include "qemu/qmp-message.h"
 #include "qemu/qmp.h"
@@ -38,7 +38,8 @@ static void on_ready(struct qmp *q, const char *version, void *data) {
         count(data);
 }
 
-static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us, void *data) {
+static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us,
+                     void *data) {
         count(data);
 }
 

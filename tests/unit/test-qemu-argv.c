@@ -73,13 +73,15 @@ static void device_refused(void **state) {
 }
 
 static void json_options(void **state) {
-        _cleanup_json_ json_t *obj = parse("{\"driver\":\"file\",\"filename\":\"/a,b\",\"cache\":{\"direct\":true}}");
+        _cleanup_json_ json_t *obj =
+                parse("{\"driver\":\"file\",\"filename\":\"/a,b\",\"cache\":{\"direct\":true}}");
         _cleanup_json_ json_t *list = parse("[1]");
         _cleanup_argv_ struct argv a = ARGV_INIT;
 
         assert_int_equal(argv_add_json(&a, "-blockdev", obj, NULL), 0);
         assert_string_equal(a.items[0], "-blockdev");
-        assert_string_equal(a.items[1], "{\"driver\":\"file\",\"filename\":\"/a,b\",\"cache\":{\"direct\":true}}");
+        assert_string_equal(a.items[1],
+                            "{\"driver\":\"file\",\"filename\":\"/a,b\",\"cache\":{\"direct\":true}}");
         assert_int_equal(argv_add_json(&a, "-object", list, NULL), -EINVAL);
         assert_int_equal(argv_add_json(&a, "-object", NULL, NULL), -EINVAL);
         assert_int_equal(a.n, 2);
@@ -124,7 +126,8 @@ static void keyval(void **state) {
 
 /* What is written comes back. */
 static void keyval_round(void **state) {
-        _cleanup_json_ json_t *obj = parse("{\"driver\":\"a,,b\",\"path\":\",,x=,\",\"y\":\"=\"}"), *back = NULL;
+        _cleanup_json_ json_t *obj = parse("{\"driver\":\"a,,b\",\"path\":\",,x=,\",\"y\":\"=\"}"),
+                              *back = NULL;
         _cleanup_argv_ struct argv a = ARGV_INIT;
 
         assert_int_equal(argv_add_device(&a, obj, NULL), 0);
@@ -165,9 +168,8 @@ static void shell(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(device),       cmocka_unit_test(device_refused),
-                cmocka_unit_test(json_options), cmocka_unit_test(keyval),
-                cmocka_unit_test(keyval_round), cmocka_unit_test(json_round),
+                cmocka_unit_test(device), cmocka_unit_test(device_refused), cmocka_unit_test(json_options),
+                cmocka_unit_test(keyval), cmocka_unit_test(keyval_round),   cmocka_unit_test(json_round),
                 cmocka_unit_test(shell),
         };
 

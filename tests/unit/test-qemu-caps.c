@@ -55,10 +55,14 @@ static void lookups(void **state) {
 
 /* Parts of names, names across words, and questions that try to break out of a line. */
 static void not_there(void **state) {
-        static const char *const devices[] = { "", "nvm", "nvme-", "nvme-n", "nvmee", "NVME", "b", "zz", "nvme addr",
-                                               "nvme\n", "a\ndevice nvme", "7.2.22", "device" };
-        static const char *const properties[] = { "", "add", "addrs", "ddr", "serial write-cache", "nvme", "device",
-                                                  "write", "cache", "serial ", " serial", "nsid", "write-cache\n" };
+        static const char *const devices[] = {
+                "",   "nvm",       "nvme-",  "nvme-n",         "nvmee",  "NVME",  "b",
+                "zz", "nvme addr", "nvme\n", "a\ndevice nvme", "7.2.22", "device"
+        };
+        static const char *const properties[] = {
+                "",      "add",     "addrs",   "ddr",  "serial write-cache", "nvme", "device", "write",
+                "cache", "serial ", " serial", "nsid", "write-cache\n"
+        };
         _cleanup_caps_ struct caps c = CAPS_INIT;
 
         assert_int_equal(caps_parse(text, &c, NULL), 0);
@@ -80,9 +84,18 @@ static void not_there(void **state) {
 
 static void not_caps(void **state) {
         static const char *const texts[] = {
-                "", "\n", "vore-caps 1 ", HEAD, HEAD "device a\n", HEAD "version 7.2.22", "vore-caps 2 x\nversion 1\n",
-                HEAD "version 1\ndevice a\n", HEAD "device b\ndevice a\nversion 1\n",
-                HEAD "device a\ndevice a\nversion 1\n", HEAD "\n\nversion 1\n", HEAD "device a\n\nversion 1\n",
+                "",
+                "\n",
+                "vore-caps 1 ",
+                HEAD,
+                HEAD "device a\n",
+                HEAD "version 7.2.22",
+                "vore-caps 2 x\nversion 1\n",
+                HEAD "version 1\ndevice a\n",
+                HEAD "device b\ndevice a\nversion 1\n",
+                HEAD "device a\ndevice a\nversion 1\n",
+                HEAD "\n\nversion 1\n",
+                HEAD "device a\n\nversion 1\n",
         };
         _cleanup_caps_ struct caps c = CAPS_INIT;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -187,7 +200,7 @@ static void cache(void **state) {
         store(b);
         assert_int_equal(load(b), 0);
         _cleanup_free_ char *module = xasprintf("%s/audio-pa.so", lib);
-        times[0] = times[1] = (struct timespec) { .tv_sec = 1000000000 };
+        times[0] = times[1] = (struct timespec){ .tv_sec = 1000000000 };
         assert_int_equal(file_write_atomic(AT_FDCWD, module, "x", 1, 0755, false, NULL), 0);
         assert_int_equal(utimensat(AT_FDCWD, lib, times, 0), 0);
         assert_int_equal(load(b), -ENOENT);
@@ -223,7 +236,8 @@ static void identities(void **state) {
 static void write_script(struct bench *b, const char *body) {
         _cleanup_free_ char *script = xasprintf("#!/bin/sh\n%s\n", body);
 
-        assert_int_equal(file_write_atomic(AT_FDCWD, b->binary, script, strlen(script), 0755, false, NULL), 0);
+        assert_int_equal(file_write_atomic(AT_FDCWD, b->binary, script, strlen(script), 0755, false, NULL),
+                         0);
 }
 
 static void probe_fails(struct bench *b, int deadline_ms, int code, const char *says) {
@@ -291,9 +305,15 @@ static void probe_fake(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(lookups), cmocka_unit_test(not_there), cmocka_unit_test(not_caps),
-                cmocka_unit_test(damaged), TEST(cache),                 TEST(cache_broken),
-                TEST(identities),          TEST(probe_faults),          TEST(probe_silent),
+                cmocka_unit_test(lookups),
+                cmocka_unit_test(not_there),
+                cmocka_unit_test(not_caps),
+                cmocka_unit_test(damaged),
+                TEST(cache),
+                TEST(cache_broken),
+                TEST(identities),
+                TEST(probe_faults),
+                TEST(probe_silent),
                 TEST(probe_fake),
         };
 

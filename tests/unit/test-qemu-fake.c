@@ -52,7 +52,8 @@ static void on_ready(struct qmp *q, const char *version, void *data) {
         assert_int_equal(qmp_execute(q, "query-cpus-fast", NULL, 0, on_cpus, data, NULL), 0);
 }
 
-static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us, void *data) {
+static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us,
+                     void *data) {
         struct bench *b = data;
 
         assert_true(time_us > 0);
@@ -131,16 +132,21 @@ static int listen_at(const char *path) {
 
 /* Starts it as the daemon does: the socket is there first, and we are connected before it runs. */
 static void start(struct bench *b, const char *faults) {
-        const char *argv[] = { b->binary, "-smp", "cpus=2,cores=2", "-S", "-no-shutdown", "-msg", "timestamp=on",
-                               "-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-qmp", "chardev:qmp", NULL };
+        const char *argv[] = { b->binary,      "-smp",         "cpus=2,cores=2",
+                               "-S",           "-no-shutdown", "-msg",
+                               "timestamp=on", "-chardev",     "socket,id=qmp,fd=3,server=on,wait=off",
+                               "-qmp",         "chardev:qmp",  NULL };
         _cleanup_close_ int listener = listen_at(b->socket_path);
         struct process_fd fd = { .target_fd = 3, .fd = listener };
-        struct process_spec spec = { .argv = (char *const *) argv, .log_path = b->log, .fds = &fd, .n_fds = 1 };
+        struct process_spec spec = {
+                .argv = (char *const *) argv, .log_path = b->log, .fds = &fd, .n_fds = 1
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
 
         write_beside(b, ".json", faults, strlen(faults), 0644);
         if (process_spawn(&spec, &b->p, &err) < 0 ||
-            qmp_connect(b->loop, b->socket_path, &ops, b, &b->q, &err) < 0 || process_release(&b->p, &err) < 0)
+            qmp_connect(b->loop, b->socket_path, &ops, b, &b->q, &err) < 0 ||
+            process_release(&b->p, &err) < 0)
                 fail_msg("%s", error_text(&err));
 }
 
@@ -164,7 +170,8 @@ static void life(void **state) {
         start(b, "{}");
         wait_for(b, "RESUME;");
         assert_string_equal(b->seen.data, "ready 7.2.22;cpus 2;cont done;RESUME;");
-        _cleanup_free_ char *task = xasprintf("/proc/%d/task/%lld", (int) b->p.pid, (long long) b->first_thread);
+        _cleanup_free_ char *task =
+                xasprintf("/proc/%d/task/%lld", (int) b->p.pid, (long long) b->first_thread);
         assert_int_equal(access(task, F_OK), 0);
         command(b, "stop");
         wait_for(b, "STOP;");
@@ -185,11 +192,13 @@ static void dies_at_each_step(void **state) {
         } rows[] = {
                 { "{\"die\": \"start\", \"text\": \"no flux\"}", "closed -104;", 1 },
                 { "{\"die\": \"before-greeting\", \"text\": \"no flux\"}", "closed -104;", 1 },
-                { "{\"die\": \"after-greeting\", \"text\": \"no flux\", \"how\": \"clean\"}", "closed -104;", 0 },
+                { "{\"die\": \"after-greeting\", \"text\": \"no flux\", \"how\": \"clean\"}", "closed -104;",
+                  0 },
                 { "{\"die\": \"qmp_capabilities\", \"text\": \"no flux\"}", "closed -104;", 1 },
                 { "{\"die\": \"query-cpus-fast\", \"text\": \"no flux\", \"how\": \"kill\"}",
                   "ready 7.2.22;cpus 0;closed -104;", -9 },
-                { "{\"die\": \"cont\", \"text\": \"no flux\"}", "ready 7.2.22;cpus 2;cont lost;closed -104;", 1 },
+                { "{\"die\": \"cont\", \"text\": \"no flux\"}", "ready 7.2.22;cpus 2;cont lost;closed -104;",
+                  1 },
                 { "{\"die\": \"running\", \"text\": \"no flux\", \"how\": \"abort\"}",
                   "ready 7.2.22;cpus 2;cont done;RESUME;closed -104;", -6 },
         };
@@ -233,7 +242,8 @@ static void bad_talk(void **state) {
 static void refuses(void **state) {
         struct bench *b = *state;
 
-        start(b, "{\"refuse\": {\"cont\": \"the flux is low\"}, \"slow\": {\"greeting\": 0.05, \"cont\": 0.05}}");
+        start(b, "{\"refuse\": {\"cont\": \"the flux is low\"}, \"slow\": {\"greeting\": 0.05, \"cont\": "
+                 "0.05}}");
         wait_for(b, "cont ");
         assert_string_equal(b->seen.data, "ready 7.2.22;cpus 2;cont the flux is low;");
 }
@@ -265,7 +275,8 @@ static void ignores(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(life), TEST(dies_at_each_step), TEST(bad_talk), TEST(refuses), TEST(stays_silent), TEST(ignores),
+                TEST(life),    TEST(dies_at_each_step), TEST(bad_talk),
+                TEST(refuses), TEST(stays_silent),      TEST(ignores),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,9 @@ static int setup(void **state) {
         assert_int_equal(chmod(b->folder, 0755), 0);
         b->log = xasprintf("%s/log", b->folder);
         b->p = PROCESS_INIT;
-        b->spec = (struct process_spec) { .argv = (char *const *) argv_sleep, .log_path = b->log, .umask = 0027 };
+        b->spec = (struct process_spec){ .argv = (char *const *) argv_sleep,
+                                         .log_path = b->log,
+                                         .umask = 0027 };
         *state = b;
         return 0;
 }
@@ -178,7 +180,7 @@ static void held_apart(void **state) {
         cleanup_closep(&b->p.hold_fd);
         wait_end(b);
         cleanup_closep(&other.hold_fd);
-        assert_int_equal(waitid(P_PIDFD, (id_t) other.pidfd, &(siginfo_t) { 0 }, WEXITED), 0);
+        assert_int_equal(waitid(P_PIDFD, (id_t) other.pidfd, &(siginfo_t){ 0 }, WEXITED), 0);
         process_done(&other);
 }
 
@@ -267,12 +269,16 @@ static void dropped(void **state) {
 /* What was opened with the daemon's rights arrives at its number; numbers that overlap do not get lost. */
 static void descriptors(void **state) {
         struct bench *b = *state;
-        _cleanup_free_ char *secret = make_file(b, "secret", "s", 0600), *one = make_file(b, "one", "1", 0600),
-                            *two = make_file(b, "two", "2", 0600);
+        _cleanup_free_ char *secret = make_file(b, "secret", "s", 0600),
+                            *one = make_file(b, "one", "1", 0600), *two = make_file(b, "two", "2", 0600);
         int a = open(one, O_RDONLY | O_CLOEXEC), c = open(two, O_RDONLY | O_CLOEXEC);
         /* Each wants the other's number. */
-        struct process_fd fds[] = { { .target_fd = c, .fd = a }, { .target_fd = a, .fd = c }, { 40, a }, { 41, c } };
-        struct process_file files[] = { { 43, secret, O_RDWR }, { 42, secret, O_RDONLY }, { 44, b->folder, O_DIRECTORY } };
+        struct process_fd fds[] = {
+                { .target_fd = c, .fd = a }, { .target_fd = a, .fd = c }, { 40, a }, { 41, c }
+        };
+        struct process_file files[] = { { 43, secret, O_RDWR },
+                                        { 42, secret, O_RDONLY },
+                                        { 44, b->folder, O_DIRECTORY } };
 
         if (geteuid() == 0)
                 drop_to_user(b);
@@ -423,7 +429,8 @@ static void reach_fails(struct bench *b, const char *path, const char *names) {
 
 static void reaching(void **state) {
         struct bench *b = *state;
-        _cleanup_free_ char *home = path_in(b, "home"), *sub = path_in(b, "home/sub"), *link = path_in(b, "link");
+        _cleanup_free_ char *home = path_in(b, "home"), *sub = path_in(b, "home/sub"),
+                            *link = path_in(b, "link");
 
         need_root();
         assert_int_equal(mkdir(home, 0755) | chmod(home, 0755) | mkdir(sub, 0755) | chmod(sub, 0755), 0);
@@ -504,7 +511,8 @@ static void start_times(void **state) {
 }
 
 static void words_are(struct bench *b, const char *text, uint64_t offset, const char *want) {
-        _cleanup_free_ char *path = make_file(b, "words", text, 0600), *words = process_last_words(path, offset);
+        _cleanup_free_ char *path = make_file(b, "words", text, 0600),
+                            *words = process_last_words(path, offset);
 
         if (want)
                 assert_string_equal(words, want);
@@ -533,7 +541,8 @@ static void last_words(void **state) {
         _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
         for (int i = 0; i < 5000; i++)
                 strbuf_addf(&text, "line %d\n", i);
-        _cleanup_free_ char *path = make_file(b, "words", text.data, 0600), *words = process_last_words(path, 0);
+        _cleanup_free_ char *path = make_file(b, "words", text.data, 0600),
+                            *words = process_last_words(path, 0);
         assert_true(strlen(words) <= 400);
         assert_true(str_ends(words, "; line 4998; line 4999"));
 
@@ -549,10 +558,23 @@ static void last_words(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(held),        TEST(held_apart),  TEST(released_dead), TEST(clean),     TEST(dropped),
-                TEST(descriptors), TEST(file_missing), TEST(file_fifo),    TEST(file_in_use), TEST(no_binary),
-                TEST(no_log),      TEST(no_folder),   TEST(output_is_appended), TEST(reaching), TEST(memlock),
-                TEST(start_times), TEST(last_words),
+                TEST(held),
+                TEST(held_apart),
+                TEST(released_dead),
+                TEST(clean),
+                TEST(dropped),
+                TEST(descriptors),
+                TEST(file_missing),
+                TEST(file_fifo),
+                TEST(file_in_use),
+                TEST(no_binary),
+                TEST(no_log),
+                TEST(no_folder),
+                TEST(output_is_appended),
+                TEST(reaching),
+                TEST(memlock),
+                TEST(start_times),
+                TEST(last_words),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,9 @@
 
 #include <cmocka.h>
 
-static const char greeting[] = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, "
-                               "\"package\": \"x\"}, \"capabilities\": [\"oob\"]}}\r\n";
+static const char greeting[] =
+        "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, "
+        "\"package\": \"x\"}, \"capabilities\": [\"oob\"]}}\r\n";
 
 struct bench {
         sd_event *loop;
@@ -53,7 +54,8 @@ static void on_ready(struct qmp *q, const char *version, void *data) {
         release(b, b->free_on_ready);
 }
 
-static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us, void *data) {
+static void on_event(struct qmp *q, const char *name, const json_t *event_data, uint64_t time_us,
+                     void *data) {
         struct bench *b = data;
         _cleanup_free_ char *text = event_data ? json_text(event_data) : xstrdup("-");
 
@@ -223,10 +225,11 @@ static void partial_and_joined(void **state) {
         say(b, "{\"event\": \"STOP\", \"timest");
         say(b, "amp\": {\"seconds\": 5, \"microseconds\": 7}}");
         expect(b, "");
-        _cleanup_free_ char *joined = xasprintf("\r\n\r\n{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true}, "
-                                                "\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}}\r\n"
-                                                "{\"return\": [1], \"id\": %lld}\n{\"event\": \"RESUME\"}\n{\"ev",
-                                                (long long) id);
+        _cleanup_free_ char *joined =
+                xasprintf("\r\n\r\n{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true}, "
+                          "\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}}\r\n"
+                          "{\"return\": [1], \"id\": %lld}\n{\"event\": \"RESUME\"}\n{\"ev",
+                          (long long) id);
         say(b, joined);
         expect(b, "event STOP - 5000007;event SHUTDOWN {\"guest\":true} 0;reply [1];event RESUME - 0;");
         say(b, "ent\": \"X\"}\n");
@@ -250,7 +253,8 @@ static void arguments(void **state) {
         int64_t id;
 
         shake_hands(b);
-        assert_int_equal(qmp_execute(b->q, "device_del", json_pack("{s:s}", "id", "usb0"), 0, NULL, NULL, NULL), 0);
+        assert_int_equal(
+                qmp_execute(b->q, "device_del", json_pack("{s:s}", "id", "usb0"), 0, NULL, NULL, NULL), 0);
         _cleanup_json_ json_t *j = hear(b, &id);
         assert_string_equal(json_get_str(json_object_get(j, "arguments"), "id", ""), "usb0");
         answer(b, id, "\"return\": {}");
@@ -284,8 +288,16 @@ static void event_then_end(void **state) {
 }
 
 static void garbage(void **state) {
-        static const char *const texts[] = { "hello\n", "[]\n", "3\n", "\"x\"\n", "{}\n", "{\"a\":1}\n", "{\"event\":3}\n",
-                                             "\x00\x01\n", "{\"return\":1,\"return\":2}\n", "{\"event\":\"\xff\"}\n" };
+        static const char *const texts[] = { "hello\n",
+                                             "[]\n",
+                                             "3\n",
+                                             "\"x\"\n",
+                                             "{}\n",
+                                             "{\"a\":1}\n",
+                                             "{\"event\":3}\n",
+                                             "\x00\x01\n",
+                                             "{\"return\":1,\"return\":2}\n",
+                                             "{\"event\":\"\xff\"}\n" };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
                 struct bench *b = *state;
@@ -406,10 +418,12 @@ static void limit_of_bytes(void **state) {
         _cleanup_free_ char *long_text = xcalloc(QMP_QUEUE_BYTES_MAX, 1);
 
         memset(long_text, 'x', QMP_QUEUE_BYTES_MAX - 1);
-        assert_int_equal(qmp_execute(b->q, "x", json_pack("{s:s}", "a", long_text), 0, NULL, NULL, NULL), -ENOBUFS);
+        assert_int_equal(qmp_execute(b->q, "x", json_pack("{s:s}", "a", long_text), 0, NULL, NULL, NULL),
+                         -ENOBUFS);
         long_text[QMP_QUEUE_BYTES_MAX - 200] = '\0';
         assert_int_equal(qmp_execute(b->q, "x", json_pack("{s:s}", "a", long_text), 0, NULL, NULL, NULL), 0);
-        assert_int_equal(qmp_execute(b->q, "x", json_pack("{s:s}", "a", long_text), 0, NULL, NULL, NULL), -ENOBUFS);
+        assert_int_equal(qmp_execute(b->q, "x", json_pack("{s:s}", "a", long_text), 0, NULL, NULL, NULL),
+                         -ENOBUFS);
 }
 
 /* A peer that does not read: what is half sent goes on later, also when its deadline passed meanwhile. */
@@ -421,7 +435,8 @@ static void slow_reader(void **state) {
 
         memset(long_text, 'x', size - 1);
         shake_hands(b);
-        assert_int_equal(qmp_execute(b->q, "big", json_pack("{s:s}", "a", long_text), 20, on_reply, b, NULL), 0);
+        assert_int_equal(qmp_execute(b->q, "big", json_pack("{s:s}", "a", long_text), 20, on_reply, b, NULL),
+                         0);
         execute(b, "next", 0);
         spin(b, 100);
         expect(b, "error -110 ;");
@@ -434,7 +449,8 @@ static void slow_reader(void **state) {
                 spin(b, 0);
         }
         _cleanup_json_ json_t *big = hear(b, &id);
-        assert_int_equal(json_string_length(json_object_get(json_object_get(big, "arguments"), "a")), size - 1);
+        assert_int_equal(json_string_length(json_object_get(json_object_get(big, "arguments"), "a")),
+                         size - 1);
         answer(b, id, "\"return\": 1");
         expect(b, "");
         answer(b, hear_command(b, "next"), "\"return\": 2");
@@ -442,8 +458,16 @@ static void slow_reader(void **state) {
 }
 
 static void raw(void **state) {
-        static const char *const wrong[] = { "", "  ", "a b", "{}", "[]", "\"x\"", "{\"execute\": 1}", "{\"exec-oob\": \"x\"}",
-                                             "{\"execute\": \"x\", \"control\": {}}", "{\"execute\": \"x\"} y" };
+        static const char *const wrong[] = { "",
+                                             "  ",
+                                             "a b",
+                                             "{}",
+                                             "[]",
+                                             "\"x\"",
+                                             "{\"execute\": 1}",
+                                             "{\"exec-oob\": \"x\"}",
+                                             "{\"execute\": \"x\", \"control\": {}}",
+                                             "{\"execute\": \"x\"} y" };
         struct bench *b = *state;
         _cleanup_error_ struct error err = ERROR_INIT;
 
@@ -453,8 +477,9 @@ static void raw(void **state) {
         assert_int_equal(qmp_execute_raw(b->q, " query-status\n", 0, on_reply, b, &err), 0);
         answer(b, hear_command(b, "query-status"), "\"return\": {\"running\": true}");
         expect(b, "reply {\"return\":{\"running\":true}};");
-        assert_int_equal(qmp_execute_raw(b->q, "{\"execute\": \"x\", \"arguments\": {\"y\": 1}, \"id\": \"mine\"}", 0,
-                                         on_reply, b, &err),
+        assert_int_equal(qmp_execute_raw(b->q,
+                                         "{\"execute\": \"x\", \"arguments\": {\"y\": 1}, \"id\": \"mine\"}",
+                                         0, on_reply, b, &err),
                          0);
         answer(b, hear_command(b, "x"), "\"error\": {\"class\": \"C\", \"desc\": \"no\"}");
         expect(b, "reply {\"error\":{\"class\":\"C\",\"desc\":\"no\"},\"id\":\"mine\"};");
@@ -569,7 +594,8 @@ static void connecting(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
         assert_non_null(mkdtemp(folder));
-        _cleanup_free_ char *deep_folder = xasprintf("%s/%0100d", folder, 7), *path = xasprintf("%s/s", deep_folder);
+        _cleanup_free_ char *deep_folder = xasprintf("%s/%0100d", folder, 7),
+                            *path = xasprintf("%s/s", deep_folder);
         assert_int_equal(mkdir(deep_folder, 0700), 0);
         qmp_free(b->q);
         b->q = NULL;
@@ -600,14 +626,30 @@ static void connecting(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(negotiation),     TEST(negotiation_refused), TEST(no_greeting),
-                TEST(partial_and_joined), TEST(byte_by_byte),     TEST(arguments),
-                TEST(closed_in_command), TEST(event_then_end),    TEST(garbage),
-                TEST(oversized),       TEST(large),               TEST(deep),
-                TEST(big_integers),    TEST(deadline),            TEST(idle),
-                TEST(limits),          TEST(limit_of_bytes),      TEST(slow_reader),
-                TEST(raw),             TEST(reply_without_id),    TEST(free_inside),
-                TEST(free_in_deadline), TEST(free_when_closing),  TEST(execute_inside),
+                TEST(negotiation),
+                TEST(negotiation_refused),
+                TEST(no_greeting),
+                TEST(partial_and_joined),
+                TEST(byte_by_byte),
+                TEST(arguments),
+                TEST(closed_in_command),
+                TEST(event_then_end),
+                TEST(garbage),
+                TEST(oversized),
+                TEST(large),
+                TEST(deep),
+                TEST(big_integers),
+                TEST(deadline),
+                TEST(idle),
+                TEST(limits),
+                TEST(limit_of_bytes),
+                TEST(slow_reader),
+                TEST(raw),
+                TEST(reply_without_id),
+                TEST(free_inside),
+                TEST(free_in_deadline),
+                TEST(free_when_closing),
+                TEST(execute_inside),
                 TEST(connecting),
         };
 
