@@ -38,8 +38,8 @@ static int first_error(const struct diags *diags, struct error *err) {
                 const struct diag *d = &diags->items[i];
 
                 if (d->severity == DIAG_ERROR)
-                        return error_set(err, -EINVAL, "line %u, column %u: %s%s%s", d->loc.line, d->loc.column,
-                                         d->key, *d->key ? ": " : "", d->message);
+                        return error_set(err, -EINVAL, "line %u, column %u: %s%s%s", d->loc.line,
+                                         d->loc.column, d->key, *d->key ? ": " : "", d->message);
         }
         return error_set(err, -EINVAL, "it has errors");
 }
@@ -67,14 +67,16 @@ bool def_name_valid(const char *name) {
 
         if (n < 1 || n > 64 || !isalnum((unsigned char) name[0]) || (unsigned char) name[0] > 127)
                 return false;
-        return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == '\0';
+        return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] ==
+               '\0';
 }
 
 struct def_network *def_add_network(struct def *def) {
         struct arena *arena = def->arena;
         struct def_network *network;
 
-        def->network = arena_grow(arena, def->network, def->n_network, def->n_network + 1, sizeof(*def->network));
+        def->network =
+                arena_grow(arena, def->network, def->n_network, def->n_network + 1, sizeof(*def->network));
         network = &def->network[def->n_network];
         schema_defaults(schema_section_find(&def_schema, "network"), network,
                         arena_printf(arena, "network[%zu]", def->n_network), arena);

@@ -54,7 +54,7 @@ struct def_vfio {
         int64_t vendor, device; /* -1: not given */
         int64_t index;
         const char *address; /* "0000:0b:00.3" */
-        int x_vga; /* enum tristate */
+        int x_vga;           /* enum tristate */
         const char *rebind, *reset_method, *rom;
         int rom_bar; /* enum tristate */
 };
@@ -206,7 +206,7 @@ json_t *def_to_json(const struct def *def, unsigned flags);
 extern const struct schema def_schema;
 
 /* Origins, by field: DEF_MARK(&def->machine, memory, ORIGIN_HOST, "proc/meminfo"). */
-#define DEF_MARK(s, field, kind, where) \
+#define DEF_MARK(s, field, kind, where)                                                                      \
         section_mark(&(s)->head, offsetof(__typeof__(*(s)), field), (kind), (where))
 /* Was it written in the file (or through features)? */
 #define DEF_GIVEN(s, field) section_given(&(s)->head, offsetof(__typeof__(*(s)), field))

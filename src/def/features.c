@@ -2,7 +2,8 @@
 
 #include "base/str.h"
 
-static bool *enabled_of(const struct schema_section *section, struct def *def, const struct schema_row **ret) {
+static bool *enabled_of(const struct schema_section *section, struct def *def,
+                        const struct schema_row **ret) {
         *ret = schema_row_find(section, "enabled");
         return (bool *) ((char *) schema_item(section, def, 0) + (*ret)->offset);
 }

@@ -7,9 +7,9 @@
  * enabled. root is the file's tree. */
 void def_features(struct def *def, const struct node *root, struct diags *diags);
 
-/* The rules between keys that need no host, and the values that follow from other keys: topology, disk types by
- * name, addresses in their full form, the size for Looking Glass. rules_devices(): the part for disks and host
- * devices. */
+/* The rules between keys that need no host, and the values that follow from other keys: topology, disk types
+ * by name, addresses in their full form, the size for Looking Glass. rules_devices(): the part for disks and
+ * host devices. */
 void def_rules(struct def *def, struct diags *diags);
 void def_rules_devices(struct def *def, struct diags *diags);
 
@@ -17,5 +17,6 @@ void def_rules_devices(struct def *def, struct diags *diags);
 const char *def_disk_type_by_name(const char *path);
 
 /* An error at the place of a field. */
-#define DEF_ERROR(diags, s, field, key, hint, ...) \
-        diag_error((diags), DEF_LOC(s, field), section_key((diags)->arena, &(s)->head, (key)), (hint), __VA_ARGS__)
+#define DEF_ERROR(diags, s, field, key, hint, ...)                                                           \
+        diag_error((diags), DEF_LOC(s, field), section_key((diags)->arena, &(s)->head, (key)), (hint),       \
+                   __VA_ARGS__)

@@ -1,7 +1,8 @@
 #include "def/def.h"
 
 json_t *def_to_json(const struct def *def, unsigned flags) {
-        unsigned f = (flags & DEF_JSON_LUA ? SCHEMA_JSON_LUA : 0) | (flags & DEF_JSON_ORIGIN ? SCHEMA_JSON_ORIGIN : 0);
+        unsigned f = (flags & DEF_JSON_LUA ? SCHEMA_JSON_LUA : 0) |
+                     (flags & DEF_JSON_ORIGIN ? SCHEMA_JSON_ORIGIN : 0);
         /* [machine] stands at the top level too: instance.name. */
         json_t *all = schema_item_to_json(&def->machine.head, def->file, f);
 

@@ -1,5 +1,5 @@
-/* THE table of keys: every section and key of a definition. What is not here does not exist; parser, defaults,
- * suggestions, the Lua table, origins, JSON and the man page all read these rows. */
+/* THE table of keys: every section and key of a definition. What is not here does not exist; parser,
+ * defaults, suggestions, the Lua table, origins, JSON and the man page all read these rows. */
 #include "def/def.h"
 
 #include "base/macros.h"
@@ -7,40 +7,44 @@
 #define MIB (INT64_C(1) << 20)
 
 /* Rows of one section: ROW expects S to name its struct. */
-#define ROW(key, kind, field, ...) { .name = key, .type = kind, .offset = offsetof(struct S, field), __VA_ARGS__ }
+#define ROW(key, kind, field, ...)                                                                           \
+        { .name = key, .type = kind, .offset = offsetof(struct S, field), __VA_ARGS__ }
 #define ENABLED(text) ROW("enabled", ROW_BOOL, enabled, .doc = text)
-#define PCI_ID(key, field, text) \
+#define PCI_ID(key, field, text)                                                                             \
         ROW(key, ROW_INT, field, .max = 0xffff, .number = -1, .words = "any", .doc = text)
-#define AUDIO_USER \
-        ROW("user", ROW_STRING, user, .words = "#1000; in session mode oneself", \
+#define AUDIO_USER                                                                                           \
+        ROW("user", ROW_STRING, user, .words = "#1000; in session mode oneself",                             \
             .doc = "Whose sound session it is: a user's name, or # and a number.")
-#define AUDIO_REQUIRED \
-        ROW("required", ROW_BOOL, required, \
-            .doc = "Whether a missing sound server is an error at start; otherwise the VM starts with a silent " \
-                   "device and a warning.")
-#define AUDIO_LATENCY \
-        ROW("latency", ROW_INT, latency, .min = 1, .max = 10000000, .words = "QEMU's own", \
+#define AUDIO_REQUIRED                                                                                       \
+        ROW("required", ROW_BOOL, required,                                                                  \
+            .doc = "Whether a missing sound server is an error at start; otherwise the VM starts with a "    \
+                   "silent device and a warning.")
+#define AUDIO_LATENCY                                                                                        \
+        ROW("latency", ROW_INT, latency, .min = 1, .max = 10000000, .words = "QEMU's own",                   \
             .doc = "The buffer between guest and sound server, in microseconds.")
 
 #define S def_machine
 static const struct schema_row machine[] = {
         ROW("name", ROW_STRING, name, .flags = ROW_REQUIRED,
-            .doc = "The VM's name, everywhere: 1 to 64 letters, digits, \".\", \"_\" and \"-\", beginning with a "
-                   "letter or digit."),
+            .doc = "The VM's name, everywhere: 1 to 64 letters, digits, \".\", \"_\" and \"-\", beginning "
+                   "with a letter or digit."),
         ROW("memory", ROW_SIZE, memory, .flags = ROW_MIB, .min = MIB, .max = MIB << 26, .unit = MIB,
             .number = 2048 * MIB, .doc = "The guest's memory, in whole MiB."),
         ROW("features", ROW_STRINGS, features, .words = "none",
             .doc = "Sections to enable: \"x\" is short for [x] enabled = true."),
-        ROW("auto-start", ROW_BOOL, auto_start, .doc = "Start the VM when the daemon starts, if it is saved."),
+        ROW("auto-start", ROW_BOOL, auto_start,
+            .doc = "Start the VM when the daemon starts, if it is saved."),
         ROW("arch", ROW_STRING, arch, .words = "the host's",
             .doc = "The guest's architecture, as QEMU names it: qemu-system-ARCH is run."),
         ROW("chipset", ROW_STRING, chipset, .text = "q35", .doc = "QEMU's machine type."),
         ROW("kvm", ROW_TRISTATE, kvm, .flags = ROW_AUTO, .number = TRI_AUTO,
-            .doc = "Whether KVM runs the guest. \"auto\": where it is usable, else slow emulation with a warning; "
-                   "with a vfio section no KVM is an error unless false is written."),
-        ROW("uuid", ROW_STRING, uuid, .words = "made from the host's machine-id and the name; it stays the same",
+            .doc = "Whether KVM runs the guest. \"auto\": where it is usable, else slow emulation with a "
+                   "warning; with a vfio section no KVM is an error unless false is written."),
+        ROW("uuid", ROW_STRING, uuid,
+            .words = "made from the host's machine-id and the name; it stays the same",
             .doc = "The VM's UUID, as the guest sees it."),
-        ROW("rtc", ROW_STRING, rtc, .allowed = "utc|localtime", .words = "\"localtime\" with hyperv, else \"utc\"",
+        ROW("rtc", ROW_STRING, rtc, .allowed = "utc|localtime",
+            .words = "\"localtime\" with hyperv, else \"utc\"",
             .doc = "What the guest's clock shows; Windows expects local time."),
         ROW("hotplug-ports", ROW_INT, hotplug_ports, .flags = ROW_UNSUPPORTED, .max = 16, .number = 2,
             .doc = "PCI root ports that are kept free for devices attached later."),
@@ -48,7 +52,7 @@ static const struct schema_row machine[] = {
 #undef S
 
 #define S def_cpu
-#define FACTOR(key, field, text, ...) \
+#define FACTOR(key, field, text, ...)                                                                        \
         ROW(key, ROW_INT, field, .min = 1, .max = 1024, .words = text, __VA_ARGS__)
 static const struct schema_row cpu[] = {
         FACTOR("amount", amount, "the product of the others: 4 if nothing is given",
@@ -88,8 +92,8 @@ static const struct schema_row disk[] = {
         ROW("disk_type", ROW_STRING, disk_type, .aliases = { "disk-type", "type" },
             .allowed = "raw|qcow2|vmdk|vdi|vhdx",
             .words = "raw for /dev/, .img, .raw and .iso; .qcow2, .vmdk, .vdi and .vhdx say it",
-            .doc = "The image's format. It is never guessed from the content: where the path does not say it, it must "
-                   "be given."),
+            .doc = "The image's format. It is never guessed from the content: where the path does not say "
+                   "it, it must be given."),
         ROW("read-only", ROW_BOOL, read_only, .doc = "Whether the guest can only read it."),
         ROW("serial", ROW_STRING, serial, .words = "none", .doc = "The serial number that the guest sees."),
         ROW("boot-index", ROW_INT, boot_index, .max = 9999, .number = -1, .words = "none",
@@ -108,7 +112,8 @@ static const struct schema_row vfio[] = {
             .doc = "Which one of several with the same ids, in address order, from 0."),
         ROW("addr", ROW_STRING, address, .aliases = { "address" }, .lua = "address",
             .words = "found by vendor, device and index",
-            .doc = "The PCI address, such as 0b:00.3 or 0000:0b:00.3. What is given beside it is checked against it."),
+            .doc = "The PCI address, such as 0b:00.3 or 0000:0b:00.3. What is given beside it is checked "
+                   "against it."),
         ROW("graphics", ROW_BOOL, graphics,
             .doc = "It is the guest's graphics card: QEMU adds no display adapter of its own."),
         ROW("multifunction", ROW_BOOL, multifunction,
@@ -189,8 +194,8 @@ static const struct schema_row scream[] = {
 static const struct schema_row spice[] = {
         ENABLED("A SPICE server on a Unix socket. Looking Glass implies it, unless false is written."),
         ROW("socket-path", ROW_PATH, socket_path, .words = "spice.sock in the VM's instance folder",
-            .doc = "Where clients find the socket. QEMU always has it in the VM's instance folder; any other path "
-                   "becomes a link to that one."),
+            .doc = "Where clients find the socket. QEMU always has it in the VM's instance folder; any other "
+                   "path becomes a link to that one."),
 };
 #undef S
 
@@ -199,7 +204,8 @@ static const struct schema_row looking_glass[] = {
         ENABLED("Shared memory for Looking Glass, and what it wants from the VM."),
         ROW("width", ROW_INT, width, .min = 1, .max = 65535, .number = 1920,
             .doc = "The screen's width in pixels; with height and bit-depth it gives the size."),
-        ROW("height", ROW_INT, height, .min = 1, .max = 65535, .number = 1080, .doc = "The screen's height in pixels."),
+        ROW("height", ROW_INT, height, .min = 1, .max = 65535, .number = 1080,
+            .doc = "The screen's height in pixels."),
         ROW("bit-depth", ROW_INT, bit_depth, .allowed = "8|10|12|16", .number = 8,
             .doc = "Bits of each colour; more than 8 is HDR."),
         ROW("buffer-size", ROW_SIZE, buffer_size, .unit = 1, .min = 1, .max = INT64_C(1) << 40,
@@ -219,9 +225,11 @@ static const struct schema_row tpm[] = {
 #define S def_hugepages
 static const struct schema_row hugepages[] = {
         ENABLED("The guest's memory in huge pages."),
-        ROW("size", ROW_STRING, size, .allowed = "2M|1G|auto", .text = "auto", .doc = "The size of one page."),
+        ROW("size", ROW_STRING, size, .allowed = "2M|1G|auto", .text = "auto",
+            .doc = "The size of one page."),
         ROW("required", ROW_BOOL, required, .number = 1,
-            .doc = "Whether too few free huge pages are an error; otherwise normal memory is used, with a warning."),
+            .doc = "Whether too few free huge pages are an error; otherwise normal memory is used, with a "
+                   "warning."),
 };
 #undef S
 
@@ -261,17 +269,19 @@ static const struct schema_row input[] = {
 };
 #undef S
 
-#define SECTION(key, field, type, table, ...) \
-        { .name = key, .offset = offsetof(struct def, field), .size = sizeof(struct type), .rows = table, \
-          .n_rows = ARRAY_SIZE(table), __VA_ARGS__ }
-#define LIST(key, field, type, table, ...) \
+#define SECTION(key, field, type, table, ...)                                                                \
+        {                                                                                                    \
+                .name = key, .offset = offsetof(struct def, field), .size = sizeof(struct type),             \
+                .rows = table, .n_rows = ARRAY_SIZE(table), __VA_ARGS__                                      \
+        }
+#define LIST(key, field, type, table, ...)                                                                   \
         SECTION(key, field, type, table, .count_offset = offsetof(struct def, n_##field), __VA_ARGS__)
 
 static const struct schema_section sections[] = {
         SECTION("machine", machine, def_machine, machine, .doc = "The virtual machine as a whole."),
         SECTION("cpu", cpu, def_cpu, cpu,
-                .doc = "The virtual CPUs. Sockets, dies, cores and threads multiply to the amount; what is missing is "
-                       "calculated, and what is given is verified."),
+                .doc = "The virtual CPUs. Sockets, dies, cores and threads multiply to the amount; what is "
+                       "missing is calculated, and what is given is verified."),
         LIST("disk", disk, def_disk, disk, .flags = SECTION_LIST, .lua = "disks",
              .doc = "A disk; as many as wanted, in this order."),
         LIST("vfio", vfio, def_vfio, vfio, .flags = SECTION_LIST | SECTION_UNSUPPORTED,
@@ -289,11 +299,12 @@ static const struct schema_section sections[] = {
         SECTION("spice", spice, def_spice, spice, .flags = SECTION_FEATURE,
                 .doc = "The display, keyboard, mouse and clipboard over SPICE."),
         SECTION("looking-glass", looking_glass, def_looking_glass, looking_glass,
-                .flags = SECTION_FEATURE | SECTION_UNSUPPORTED, .doc = "The guest's screen through shared memory."),
+                .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
+                .doc = "The guest's screen through shared memory."),
         SECTION("tpm", tpm, def_tpm, tpm, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
                 .doc = "A trusted platform module, as Windows 11 wants one."),
-        SECTION("hugepages", hugepages, def_hugepages, hugepages, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
-                .doc = "The guest's memory in huge pages."),
+        SECTION("hugepages", hugepages, def_hugepages, hugepages,
+                .flags = SECTION_FEATURE | SECTION_UNSUPPORTED, .doc = "The guest's memory in huge pages."),
         LIST("usb", usb, def_usb, usb, .flags = SECTION_LIST | SECTION_UNSUPPORTED,
              .doc = "A USB device of the host: by vendor and product, by port, or by serial."),
         LIST("network", network, def_network, network, .flags = SECTION_LIST | SECTION_UNSUPPORTED,
@@ -302,4 +313,6 @@ static const struct schema_section sections[] = {
              .doc = "An input device of the host, by path or by name."),
 };
 
-const struct schema def_schema = { .file = "vore.toml", .sections = sections, .n_sections = ARRAY_SIZE(sections) };
+const struct schema def_schema = { .file = "vore.toml",
+                                   .sections = sections,
+                                   .n_sections = ARRAY_SIZE(sections) };

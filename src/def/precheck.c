@@ -5,8 +5,8 @@
 
 #include <errno.h>
 
-/* A reader that only knows strings, comments, brackets and dots: enough to bound how deep the parser goes. Where
- * it and TOML disagree the text is not TOML, and the parser stops there at the latest. */
+/* A reader that only knows strings, comments, brackets and dots: enough to bound how deep the parser goes.
+ * Where it and TOML disagree the text is not TOML, and the parser stops there at the latest. */
 struct reader {
         const char *p, *end;
         struct loc loc;
@@ -14,7 +14,8 @@ struct reader {
         struct diags *diags;
 };
 
-/* Bytes of the valid UTF-8 character at p, 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
+/* Bytes of the valid UTF-8 character at p, 0 if there is none (RFC 3629: no overlong forms, no surrogates).
+ */
 static unsigned utf8_length(const unsigned char *p, size_t left) {
         unsigned n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : 0;
 
@@ -145,7 +146,8 @@ int toml_precheck(const char *text, size_t len, struct diags *diags) {
         struct reader r = { .p = text, .end = text + len, .loc = { 1, 1 }, .diags = diags };
 
         if (len > DEF_SIZE_MAX) {
-                diag_error(diags, (struct loc){ 1, 1 }, "", NULL, "is longer than %d KiB", DEF_SIZE_MAX / 1024);
+                diag_error(diags, (struct loc){ 1, 1 }, "", NULL, "is longer than %d KiB",
+                           DEF_SIZE_MAX / 1024);
                 return -EINVAL;
         }
         if (check_bytes(text, len, diags) < 0)

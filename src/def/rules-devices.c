@@ -81,7 +81,8 @@ static void rule_vfio_select(struct def_vfio *v, struct diags *diags) {
                         v->address = full;
                 else
                         DEF_ERROR(diags, v, address, "addr", NULL,
-                                  "\"%.64s\" is no PCI address such as \"0b:00.3\" or \"0000:0b:00.3\"", v->address);
+                                  "\"%.64s\" is no PCI address such as \"0b:00.3\" or \"0000:0b:00.3\"",
+                                  v->address);
                 return;
         }
         /* A faulty value was reported already. */
@@ -139,9 +140,11 @@ static void rule_usb(struct def *def, struct diags *diags) {
                                    section_key(diags->arena, &u->head, vendor ? "vendor" : "product"), NULL,
                                    "needs %s beside it", vendor ? "product" : "vendor");
                 if (DEF_GIVEN(u, index) && !vendor && !product)
-                        DEF_ERROR(diags, u, index, "index", NULL, "counts devices of one vendor and product: give both");
+                        DEF_ERROR(diags, u, index, "index", NULL,
+                                  "counts devices of one vendor and product: give both");
                 if (u->port && !is_usb_port(u->port))
-                        DEF_ERROR(diags, u, port, "port", NULL, "\"%.64s\" is no USB port such as \"1-2.3\"", u->port);
+                        DEF_ERROR(diags, u, port, "port", NULL, "\"%.64s\" is no USB port such as \"1-2.3\"",
+                                  u->port);
         }
 }
 
@@ -170,7 +173,8 @@ static void rule_network_type(struct def_network *n, struct diags *diags) {
                 DEF_ERROR(diags, n, interface, "interface", NULL,
                           "belongs to type = \"tap\" and type = \"macvtap\" only");
         if (n->forward.n && !ports)
-                DEF_ERROR(diags, n, forward, "forward", NULL, "belongs to type = \"user\" and type = \"passt\" only");
+                DEF_ERROR(diags, n, forward, "forward", NULL,
+                          "belongs to type = \"user\" and type = \"passt\" only");
 }
 
 static void rule_network(struct def *def, struct diags *diags) {
@@ -179,13 +183,14 @@ static void rule_network(struct def *def, struct diags *diags) {
 
                 rule_network_type(n, diags);
                 if (n->mac && !is_mac(n->mac))
-                        DEF_ERROR(diags, n, mac, "mac", NULL, "\"%.64s\" is no MAC address such as \"52:54:00:12:34:56\"",
-                                  n->mac);
+                        DEF_ERROR(diags, n, mac, "mac", NULL,
+                                  "\"%.64s\" is no MAC address such as \"52:54:00:12:34:56\"", n->mac);
                 else if (n->mac && is_multicast(n->mac))
                         DEF_ERROR(diags, n, mac, "mac", "make the second digit even",
                                   "\"%s\" is an address for groups, not for one card", n->mac);
                 if (str_eq(n->type, "none") && def->n_network > 1)
-                        DEF_ERROR(diags, n, type, "type", NULL, "\"none\" cannot stand beside other network sections");
+                        DEF_ERROR(diags, n, type, "type", NULL,
+                                  "\"none\" cannot stand beside other network sections");
         }
 }
 

@@ -27,13 +27,15 @@ static void rule_machine(struct def *def, struct diags *diags) {
 
         if (m->name && !def_name_valid(m->name))
                 DEF_ERROR(diags, m, name, "name", NULL,
-                          "\"%.80s\" is no name for a VM: 1 to 64 letters, digits, \".\", \"_\" and \"-\", beginning "
-                          "with a letter or digit",
+                          "\"%.80s\" is no name for a VM: 1 to 64 letters, digits, \".\", \"_\" and \"-\", "
+                          "beginning with a letter or digit",
                           m->name);
         if (m->memory % (1 << 20))
-                DEF_ERROR(diags, m, memory, "memory", NULL, "must be whole MiB, not %" PRIu64 " bytes", m->memory);
+                DEF_ERROR(diags, m, memory, "memory", NULL, "must be whole MiB, not %" PRIu64 " bytes",
+                          m->memory);
         if (m->arch && !is_word(m->arch))
-                DEF_ERROR(diags, m, arch, "arch", NULL, "\"%.64s\" is no architecture such as \"x86_64\"", m->arch);
+                DEF_ERROR(diags, m, arch, "arch", NULL, "\"%.64s\" is no architecture such as \"x86_64\"",
+                          m->arch);
         if (m->chipset && !is_word(m->chipset))
                 DEF_ERROR(diags, m, chipset, "chipset", NULL, "\"%.64s\" is no machine type such as \"q35\"",
                           m->chipset);
@@ -74,22 +76,24 @@ static void rule_topology(struct def *def, struct diags *diags) {
 
         int64_t product = c->sockets * c->dies * c->cores * c->threads;
         const char *sum = arena_printf(diags->arena,
-                                       "sockets %" PRId64 " x dies %" PRId64 " x cores %" PRId64 " x threads %" PRId64
-                                       " = %" PRId64,
+                                       "sockets %" PRId64 " x dies %" PRId64 " x cores %" PRId64
+                                       " x threads %" PRId64 " = %" PRId64,
                                        c->sockets, c->dies, c->cores, c->threads, product);
 
         if (c->amount != product)
                 DEF_ERROR(diags, c, amount, "amount", "leave out the amount or one of the factors",
                           "is %" PRId64 ", but %s", c->amount, sum);
         else if (product > AMOUNT_MAX)
-                DEF_ERROR(diags, c, amount, "amount", NULL, "at most %d are possible, but %s", AMOUNT_MAX, sum);
+                DEF_ERROR(diags, c, amount, "amount", NULL, "at most %d are possible, but %s", AMOUNT_MAX,
+                          sum);
 }
 
 static void rule_cpu(struct def *def, struct diags *diags) {
         struct def_cpu *c = &def->cpu;
 
         if (c->model && !is_word(c->model))
-                DEF_ERROR(diags, c, model, "model", "properties belong to flags", "\"%.64s\" is no CPU model", c->model);
+                DEF_ERROR(diags, c, model, "model", "properties belong to flags", "\"%.64s\" is no CPU model",
+                          c->model);
         for (size_t i = 0; i < c->flags.n; i++) {
                 const char *f = c->flags.items[i];
 
@@ -138,10 +142,12 @@ static void rule_sockets(struct def *def, struct diags *diags) {
 
         if (spice && strlen(spice) > SOCKET_PATH_MAX)
                 DEF_ERROR(diags, &def->spice, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(spice), SOCKET_PATH_MAX);
+                          "has %zu bytes; a socket's path can have at most %d", strlen(spice),
+                          SOCKET_PATH_MAX);
         if (pulse && strlen(pulse) > SOCKET_PATH_MAX)
                 DEF_ERROR(diags, &def->pulse, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(pulse), SOCKET_PATH_MAX);
+                          "has %zu bytes; a socket's path can have at most %d", strlen(pulse),
+                          SOCKET_PATH_MAX);
 }
 
 static bool is_user(const char *s) {

@@ -15,8 +15,8 @@
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #define TOML_ASSERT_ASSUME(expr) static_cast<void>(0)
 
-/* Its test for Unicode's spaces runs into the "unreachable" for most characters beyond ASCII, in release 3.3: what
- * remains there is no space. */
+/* Its test for Unicode's spaces runs into the "unreachable" for most characters beyond ASCII, in release 3.3:
+ * what remains there is no space. */
 #include <toml++/impl/preprocessor.h>
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false

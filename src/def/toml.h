@@ -1,8 +1,8 @@
 /* TOML 1.0 text -> a tree of nodes with places, by toml++.
  *
- * The text is checked before the parser sees it (its recursion is as deep as the text is): at most DEF_SIZE_MAX
- * bytes of valid UTF-8 without control characters, keys of at most DEF_DEPTH_MAX parts, brackets nested at most
- * DEF_DEPTH_MAX deep, and what TOML 1.0 forbids although toml++ takes it. */
+ * The text is checked before the parser sees it (its recursion is as deep as the text is): at most
+ * DEF_SIZE_MAX bytes of valid UTF-8 without control characters, keys of at most DEF_DEPTH_MAX parts, brackets
+ * nested at most DEF_DEPTH_MAX deep, and what TOML 1.0 forbids although toml++ takes it. */
 #pragma once
 
 #ifdef __cplusplus

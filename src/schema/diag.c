@@ -75,7 +75,8 @@ static void diag_merge(struct diag *items, size_t n, struct diag *room) {
         diag_merge(items, half, room);
         diag_merge(items + half, n - half, room);
         for (size_t i = 0; i < n; i++)
-                room[i] = a < half && (b == n || diag_compare(&items[a], &items[b]) <= 0) ? items[a++] : items[b++];
+                room[i] = a < half && (b == n || diag_compare(&items[a], &items[b]) <= 0) ? items[a++] :
+                                                                                            items[b++];
         memcpy(items, room, n * sizeof(*items));
 }
 

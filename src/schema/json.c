@@ -41,8 +41,9 @@ static json_t *value_to_json(const struct schema_row *row, const void *field, un
         case ROW_SIZE: {
                 uint64_t size = *(const uint64_t *) field;
 
-                return json_integer((json_int_t) ((row->flags & ROW_MIB) && (flags & SCHEMA_JSON_LUA) ? size >> 20 :
-                                                                                                         size));
+                return json_integer((json_int_t) ((row->flags & ROW_MIB) && (flags & SCHEMA_JSON_LUA) ?
+                                                          size >> 20 :
+                                                          size));
         }
         case ROW_STRINGS:
                 return strings_to_json(field);
@@ -61,7 +62,8 @@ static json_t *origin_to_json(const struct origin *o, const char *file, json_t *
         json_put(j, "value", value);
         json_put_str(j, "origin", kinds[o->kind]);
         if (o->kind == ORIGIN_FILE && o->loc.line) {
-                _cleanup_free_ char *where = xasprintf("%s:%u:%u", file ? file : "", o->loc.line, o->loc.column);
+                _cleanup_free_ char *where =
+                        xasprintf("%s:%u:%u", file ? file : "", o->loc.line, o->loc.column);
 
                 json_put(j, "where", json_string_lossy(where));
         } else

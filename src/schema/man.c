@@ -69,9 +69,10 @@ static void print_default(FILE *out, const struct schema_row *row) {
                 fprintf(out, "; default: %s", row->number ? "true" : "false");
                 break;
         case ROW_TRISTATE:
-                fprintf(out, "; default: %s", row->number == TRI_TRUE    ? "true" :
-                                              row->number == TRI_FALSE ? "false" :
-                                                                         "\"auto\"");
+                fprintf(out, "; default: %s",
+                        row->number == TRI_TRUE  ? "true" :
+                        row->number == TRI_FALSE ? "false" :
+                                                   "\"auto\"");
                 break;
         case ROW_INT:
                 fprintf(out, "; default: %" PRId64, row->number);
@@ -110,9 +111,11 @@ static void print_row(FILE *out, const struct schema_row *row) {
 void schema_print_man(FILE *out, const struct schema *schema) {
         for (size_t i = 0; i < schema->n_sections; i++) {
                 const struct schema_section *s = &schema->sections[i];
-                const char *open = s->flags & SECTION_LIST ? "[[" : "[", *close = s->flags & SECTION_LIST ? "]]" : "]";
+                const char *open = s->flags & SECTION_LIST ? "[[" : "[",
+                           *close = s->flags & SECTION_LIST ? "]]" : "]";
 
-                fprintf(out, "## %s%s%s%s\n\n", open, s->name, s->flags & SECTION_NAMED ? ".NAME" : "", close);
+                fprintf(out, "## %s%s%s%s\n\n", open, s->name, s->flags & SECTION_NAMED ? ".NAME" : "",
+                        close);
                 print_text(out, s->doc);
                 if (s->flags & SECTION_UNSUPPORTED)
                         fputs(" Not supported by this version.", out);

@@ -4,12 +4,9 @@
 
 const char *node_type_name(enum node_type type) {
         static const char *const names[] = {
-                [NODE_TABLE] = "a table",
-                [NODE_ARRAY] = "a list",
-                [NODE_STRING] = "a string",
-                [NODE_INT] = "an integer",
-                [NODE_FLOAT] = "a fraction",
-                [NODE_BOOL] = "true or false",
+                [NODE_TABLE] = "a table",           [NODE_ARRAY] = "a list",
+                [NODE_STRING] = "a string",         [NODE_INT] = "an integer",
+                [NODE_FLOAT] = "a fraction",        [NODE_BOOL] = "true or false",
                 [NODE_DATETIME] = "a date or time",
         };
 

@@ -33,8 +33,8 @@ static const char *section_header(const struct schema_section *s, struct arena *
                                           arena_printf(arena, "[%s]", s->name);
 }
 
-/* The section that a key of this name is for, where the header is missing or the wrong one: the only one that has
- * it, or one that needs it. */
+/* The section that a key of this name is for, where the header is missing or the wrong one: the only one that
+ * has it, or one that needs it. */
 static const struct schema_section *section_having(const struct schema *schema, const char *key) {
         const struct schema_section *found = NULL;
         size_t n = 0;
@@ -82,11 +82,13 @@ static void unknown_key(const struct schema *schema, const struct section *item,
         diag_error(in->diags, n->key_loc, section_key(in->arena, item, n->key), hint, "unknown key");
 }
 
-static void unknown_section(const struct schema *schema, const struct node *n, const struct schema_input *in) {
+static void unknown_section(const struct schema *schema, const struct node *n,
+                            const struct schema_input *in) {
         const struct schema_section *found = NULL;
         struct names names = { 0 };
         const char *hint = NULL, *nearest = NULL;
-        bool table = n->type == NODE_TABLE || (n->type == NODE_ARRAY && n->first && n->first->type == NODE_TABLE);
+        bool table =
+                n->type == NODE_TABLE || (n->type == NODE_ARRAY && n->first && n->first->type == NODE_TABLE);
 
         if (!diags_full(in->diags)) {
                 for (size_t i = 0; i < schema->n_sections; i++)
@@ -111,8 +113,9 @@ static void read_row(const struct schema_row *row, const struct node *n, struct 
         const struct node **first = &seen[row - item->schema->rows];
 
         if (*first) {
-                diag_error(in->diags, n->key_loc, key, "keep one of them", "given twice: %s and, in line %u, %s",
-                           n->key, (*first)->key_loc.line, (*first)->key);
+                diag_error(in->diags, n->key_loc, key, "keep one of them",
+                           "given twice: %s and, in line %u, %s", n->key, (*first)->key_loc.line,
+                           (*first)->key);
                 return;
         }
         *first = n;
@@ -136,8 +139,8 @@ static void read_item(const struct schema *schema, const struct node *table, str
         }
         for (size_t i = 0; i < section->n_rows; i++)
                 if ((section->rows[i].flags & ROW_REQUIRED) && !seen[i])
-                        diag_error(in->diags, item->loc, section_key(in->arena, item, section->rows[i].name), NULL,
-                                   "is required");
+                        diag_error(in->diags, item->loc, section_key(in->arena, item, section->rows[i].name),
+                                   NULL, "is required");
 }
 
 static void wrong_kind(const struct schema_section *section, const struct node *n, const char *path,
@@ -150,13 +153,13 @@ static void wrong_kind(const struct schema_section *section, const struct node *
                    section->flags & SECTION_LIST  ? "a list of sections" :
                    section->flags & SECTION_NAMED ? "a group of named sections" :
                                                     "one section",
-                   tables                   ? "a list of sections" :
-                   n->type == NODE_TABLE    ? "one section" :
-                                              node_type_name(n->type));
+                   tables                ? "a list of sections" :
+                   n->type == NODE_TABLE ? "one section" :
+                                           node_type_name(n->type));
 }
 
-static void read_single(const struct schema *schema, const struct schema_section *section, const struct node *n,
-                        void *target, const struct schema_input *in) {
+static void read_single(const struct schema *schema, const struct schema_section *section,
+                        const struct node *n, void *target, const struct schema_input *in) {
         struct section *item = (struct section *) ((char *) target + section->offset);
 
         schema_defaults(section, item, section->name, in->arena);

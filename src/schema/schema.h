@@ -49,10 +49,10 @@ enum row_type {
         ROW_BOOL,     /* bool */
         ROW_TRISTATE, /* int, enum tristate: true, false, and "auto" with ROW_AUTO */
         ROW_STRING,   /* const char *; "" is not given */
-        ROW_PATH,     /* const char *, absolute: relative ones count from the file's folder; "" is not given */
-        ROW_INT,      /* int64_t from min to max, or one of allowed */
-        ROW_SIZE,     /* uint64_t bytes from min to max; "12G", or a bare integer of `unit` bytes */
-        ROW_STRINGS,  /* struct strings; a single string is a list of one */
+        ROW_PATH,    /* const char *, absolute: relative ones count from the file's folder; "" is not given */
+        ROW_INT,     /* int64_t from min to max, or one of allowed */
+        ROW_SIZE,    /* uint64_t bytes from min to max; "12G", or a bare integer of `unit` bytes */
+        ROW_STRINGS, /* struct strings; a single string is a list of one */
 };
 
 enum row_flags {
@@ -113,9 +113,10 @@ struct schema_input {
         bool absolute;         /* relative paths are errors */
 };
 
-/* Fills target (a struct that the sections' offsets describe) from root, which may be NULL: then with defaults
- * only. Unknown sections and keys, wrong types and ranges, and missing required keys go to the diags; a faulty
- * value leaves the default. Single sections get a path and origins even where the file has none. */
+/* Fills target (a struct that the sections' offsets describe) from root, which may be NULL: then with
+ * defaults only. Unknown sections and keys, wrong types and ranges, and missing required keys go to the
+ * diags; a faulty value leaves the default. Single sections get a path and origins even where the file has
+ * none. */
 void schema_read(const struct schema *schema, const struct node *root, void *target,
                  const struct schema_input *in);
 
@@ -131,16 +132,17 @@ const struct schema_row *schema_row_find(const struct schema_section *section, c
 size_t schema_items(const struct schema_section *section, const void *target);
 struct section *schema_item(const struct schema_section *section, const void *target, size_t i);
 
-/* One error "KEY is not supported by this version" for each instance of an unsupported section that is asked for
- * (features: enabled) at its header, or where it was enabled, and for each unsupported key that is given. */
+/* One error "KEY is not supported by this version" for each instance of an unsupported section that is asked
+ * for (features: enabled) at its header, or where it was enabled, and for each unsupported key that is given.
+ */
 void schema_check_supported(const struct schema *schema, const void *target, struct diags *diags);
 
 /* Of names[], the nearest to a mistyped one, near enough to be meant; NULL otherwise. */
 const char *schema_nearest(const char *name, const char *const *names, size_t n);
 
-/* JSON of one item, or of all (a list is an array). SCHEMA_JSON_LUA: ROW_MIB rows in MiB. SCHEMA_JSON_ORIGIN: each
- * value is {value, origin, where}; `where` is "FILE:LINE:COL", or what told it, or null. Unset strings are "",
- * tristates that are not resolved "auto". */
+/* JSON of one item, or of all (a list is an array). SCHEMA_JSON_LUA: ROW_MIB rows in MiB. SCHEMA_JSON_ORIGIN:
+ * each value is {value, origin, where}; `where` is "FILE:LINE:COL", or what told it, or null. Unset strings
+ * are "", tristates that are not resolved "auto". */
 enum schema_json_flags { SCHEMA_JSON_LUA = 1 << 0, SCHEMA_JSON_ORIGIN = 1 << 1 };
 json_t *schema_item_to_json(const struct section *item, const char *file, unsigned flags);
 json_t *schema_to_json(const struct schema_section *section, const void *target, const char *file,

@@ -83,7 +83,8 @@ struct section *schema_item(const struct schema_section *section, const void *ta
         return (struct section *) (is_list(section) ? *(char **) field + i * section->size : field);
 }
 
-void schema_defaults(const struct schema_section *section, void *item, const char *path, struct arena *arena) {
+void schema_defaults(const struct schema_section *section, void *item, const char *path,
+                     struct arena *arena) {
         struct section *head = item;
 
         *head = (struct section){

@@ -238,8 +238,8 @@ static bool read_strings(const struct value *v) {
         for (const struct node *n = first; n; n = v->node->type == NODE_ARRAY ? n->next : NULL)
                 list.n++;
         if (list.n > STRINGS_MAX) {
-                diag_error(v->in->diags, v->node->loc, v->key, NULL, "has %zu items; at most %d are possible", list.n,
-                           STRINGS_MAX);
+                diag_error(v->in->diags, v->node->loc, v->key, NULL, "has %zu items; at most %d are possible",
+                           list.n, STRINGS_MAX);
                 return false;
         }
         list.items = arena_new0(v->in->arena, const char *, list.n);

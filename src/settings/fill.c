@@ -49,7 +49,8 @@ static int fill_options(struct arena *arena, struct settings_vore *v, const stru
         if (!o->log_level)
                 return 0;
         if (log_level_parse(o->log_level, &level) < 0)
-                return error_set(err, -EINVAL, "--log-level: must be error, warning, info or debug, not \"%s\"",
+                return error_set(err, -EINVAL,
+                                 "--log-level: must be error, warning, info or debug, not \"%s\"",
                                  o->log_level);
         v->log_level = arena_strdup(arena, o->log_level);
         section_mark(&v->head, offsetof(struct settings_vore, log_level), ORIGIN_HOST, "--log-level");
@@ -63,15 +64,16 @@ static int check_tmp(const char *path, struct error *err) {
         if (!str_starts(path, "/tmp/vore-") || lstat(path, &st) < 0)
                 return 0;
         if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-                return error_set(err, -EPERM, "%s was made by somebody else (uid %u): set XDG_RUNTIME_DIR", path,
-                                 (unsigned) st.st_uid);
+                return error_set(err, -EPERM, "%s was made by somebody else (uid %u): set XDG_RUNTIME_DIR",
+                                 path, (unsigned) st.st_uid);
         if (st.st_mode & 077)
                 return error_set(err, -EPERM, "%s can be used by others (mode %03o): chmod 700 it", path,
                                  (unsigned) st.st_mode & 0777);
         return 0;
 }
 
-int settings_fill(struct arena *arena, struct settings *s, const struct settings_options *o, struct error *err) {
+int settings_fill(struct arena *arena, struct settings *s, const struct settings_options *o,
+                  struct error *err) {
         struct settings_vore *v = &s->vore;
         int r = fill_options(arena, v, o, err);
 
@@ -80,7 +82,8 @@ int settings_fill(struct arena *arena, struct settings *s, const struct settings
         if (v->state_dir)
                 s->log_dir = arena_printf(arena, "%s/log", v->state_dir);
         else {
-                v->state_dir = s->system ? "/var/lib/vore" : arena_printf(arena, "%s/vore", xdg_state_home(arena));
+                v->state_dir =
+                        s->system ? "/var/lib/vore" : arena_printf(arena, "%s/vore", xdg_state_home(arena));
                 s->log_dir = s->system ? "/var/log/vore" : arena_printf(arena, "%s/log", v->state_dir);
         }
         if (!v->runtime_dir && s->system)
@@ -95,7 +98,8 @@ int settings_fill(struct arena *arena, struct settings *s, const struct settings
         }
         if (!v->socket)
                 v->socket = arena_printf(arena, "%s/vored.sock", v->runtime_dir);
-        s->shm_dir = s->system ? "/dev/shm/vore" : arena_printf(arena, "/dev/shm/vore-%u", (unsigned) geteuid());
+        s->shm_dir =
+                s->system ? "/dev/shm/vore" : arena_printf(arena, "/dev/shm/vore-%u", (unsigned) geteuid());
         s->cache_dir = s->system ? arena_printf(arena, "%s/cache", v->state_dir) :
                                    arena_printf(arena, "%s/vore", xdg_cache_home(arena));
         return 0;

@@ -3,14 +3,16 @@
 
 #include "base/macros.h"
 
-#define ROW(key, kind, field, ...) { .name = key, .type = kind, .offset = offsetof(struct S, field), __VA_ARGS__ }
+#define ROW(key, kind, field, ...)                                                                           \
+        { .name = key, .type = kind, .offset = offsetof(struct S, field), __VA_ARGS__ }
 
 #define S settings_vore
 static const struct schema_row vore[] = {
         ROW("group", ROW_STRING, group, .text = "vore",
             .doc = "The group whose members may use the socket, SPICE sockets and shared memory files."),
         ROW("state-dir", ROW_PATH, state_dir, .words = "/var/lib/vore; in session mode $XDG_STATE_HOME/vore",
-            .doc = "The folder of saved definitions and of what belongs to each VM. It implies logs in its folder log."),
+            .doc = "The folder of saved definitions and of what belongs to each VM. It implies logs in its "
+                   "folder log."),
         ROW("runtime-dir", ROW_PATH, runtime_dir, .words = "/run/vore; in session mode $XDG_RUNTIME_DIR/vore",
             .doc = "The folder of what lasts until the host's end. It implies the socket vored.sock in it."),
         ROW("socket", ROW_PATH, socket, .words = "vored.sock in runtime-dir",
@@ -27,11 +29,11 @@ static const struct schema_row qemu[] = {
         ROW("binary", ROW_STRING, binary, .words = "qemu-system-ARCH from PATH",
             .doc = "QEMU's binary: a name in PATH, or a path, relative to this file."),
         ROW("uids", ROW_STRING, uids, .text = "70000-70999",
-            .doc = "In system mode: the numbers of users under which VMs run, each under one of its own. No user of the "
-                   "host may have one of them."),
+            .doc = "In system mode: the numbers of users under which VMs run, each under one of its own. No "
+                   "user of the host may have one of them."),
         ROW("user", ROW_STRING, user, .words = "none",
-            .doc = "Run all VMs under this user instead, by name or # and a number; that gives up their separation. "
-                   "\"root\" is possible."),
+            .doc = "Run all VMs under this user instead, by name or # and a number; that gives up their "
+                   "separation. \"root\" is possible."),
         ROW("sandbox", ROW_BOOL, sandbox, .number = 1,
             .doc = "Keep QEMU from system calls that it does not need."),
 };
@@ -52,18 +54,21 @@ static const struct schema_row uefi[] = {
 };
 #undef S
 
-#define SECTION(key, field, type, table, ...) \
-        { .name = key, .offset = offsetof(struct settings, field), .size = sizeof(struct type), .rows = table, \
-          .n_rows = ARRAY_SIZE(table), __VA_ARGS__ }
+#define SECTION(key, field, type, table, ...)                                                                \
+        {                                                                                                    \
+                .name = key, .offset = offsetof(struct settings, field), .size = sizeof(struct type),        \
+                .rows = table, .n_rows = ARRAY_SIZE(table), __VA_ARGS__                                      \
+        }
 
 static const struct schema_section sections[] = {
         SECTION("vore", vore, settings_vore, vore, .doc = "The daemon itself. Its options beat these keys."),
         SECTION("qemu", qemu, settings_qemu, qemu, .doc = "How QEMU is run."),
         SECTION("vfio", vfio, settings_vfio, vfio, .doc = "Passing devices through."),
         SECTION("uefi", uefi, settings_uefi, uefi, .flags = SECTION_NAMED,
-                .count_offset = offsetof(struct settings, n_uefi), .name_offset = offsetof(struct settings_uefi, name),
-                .doc = "Firmware that definitions choose by NAME. Without [uefi.default] it is found through QEMU's "
-                       "firmware descriptors."),
+                .count_offset = offsetof(struct settings, n_uefi),
+                .name_offset = offsetof(struct settings_uefi, name),
+                .doc = "Firmware that definitions choose by NAME. Without [uefi.default] it is found through "
+                       "QEMU's firmware descriptors."),
 };
 
 const struct schema settings_schema = {

@@ -1,4 +1,5 @@
-/* Writes the keys of a file as a part of its man page: vore-print-man vore.toml|vored.toml. Run by the build. */
+/* Writes the keys of a file as a part of its man page: vore-print-man vore.toml|vored.toml. Run by the build.
+ */
 #include "base/str.h"
 #include "def/def.h"
 #include "settings/settings.h"

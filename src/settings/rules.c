@@ -8,8 +8,9 @@
 /* sun_path of unix(7), less its NUL. */
 enum { SOCKET_PATH_MAX = 107 };
 
-#define SETTINGS_ERROR(s, field, key, hint, ...) \
-        diag_error(diags, section_loc(&(s)->head, offsetof(__typeof__(*(s)), field)), (key), (hint), __VA_ARGS__)
+#define SETTINGS_ERROR(s, field, key, hint, ...)                                                             \
+        diag_error(diags, section_loc(&(s)->head, offsetof(__typeof__(*(s)), field)), (key), (hint),         \
+                   __VA_ARGS__)
 
 /* "70000-70999" */
 static bool range_parse(const char *text, int64_t *ret_first, int64_t *ret_last) {
@@ -23,8 +24,8 @@ static bool range_parse(const char *text, int64_t *ret_first, int64_t *ret_last)
 
         memcpy(head, text, (size_t) (dash - text));
         /* Number 0 is root, and (uid_t) -1 means "no change" to the kernel. */
-        if (str_to_int(head, 1, UINT32_MAX - 1, &first) < 0 || str_to_int(dash + 1, 1, UINT32_MAX - 1, &last) < 0 ||
-            first > last)
+        if (str_to_int(head, 1, UINT32_MAX - 1, &first) < 0 ||
+            str_to_int(dash + 1, 1, UINT32_MAX - 1, &last) < 0 || first > last)
                 return false;
         *ret_first = first;
         *ret_last = last;
@@ -66,6 +67,6 @@ void settings_rules(struct settings *s, const char *directory, struct diags *dia
                 q->binary = arena_printf(diags->arena, "%s/%s", directory, q->binary);
         if (strlen(s->vore.socket) > SOCKET_PATH_MAX)
                 SETTINGS_ERROR(&s->vore, socket, "vore.socket", "choose a shorter folder",
-                               "\"%.200s\" has %zu bytes; a socket's path can have at most %d", s->vore.socket,
-                               strlen(s->vore.socket), SOCKET_PATH_MAX);
+                               "\"%.200s\" has %zu bytes; a socket's path can have at most %d",
+                               s->vore.socket, strlen(s->vore.socket), SOCKET_PATH_MAX);
 }

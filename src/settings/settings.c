@@ -16,7 +16,8 @@ static int config_path(struct arena *arena, const struct settings_options *o, bo
         _cleanup_free_ char *cwd = NULL;
 
         if (!o->config)
-                *ret = system ? "/etc/vore/vored.toml" : arena_printf(arena, "%s/vore/vored.toml", xdg_config_home(arena));
+                *ret = system ? "/etc/vore/vored.toml" :
+                                arena_printf(arena, "%s/vore/vored.toml", xdg_config_home(arena));
         else if (*o->config == '/')
                 *ret = arena_strdup(arena, o->config);
         else if ((cwd = getcwd(NULL, 0)))
@@ -68,7 +69,9 @@ int settings_load(struct arena *arena, const struct settings_options *options, s
                         return error_set(err, -EINVAL, "%s: is not valid", path);
         }
 
-        const struct schema_input in = { .arena = arena, .diags = diags, .directory = directory_of(arena, path) };
+        const struct schema_input in = { .arena = arena,
+                                         .diags = diags,
+                                         .directory = directory_of(arena, path) };
 
         schema_read(&settings_schema, root, s, &in);
         r = settings_fill(arena, s, o, err);

@@ -16,9 +16,9 @@ struct settings_vore {
 
 struct settings_qemu {
         struct section head;
-        const char *script; /* absolute when read; NULL: the installed default */
-        const char *binary; /* NULL: qemu-system-<arch> from PATH */
-        const char *uids;   /* "70000-70999" */
+        const char *script;          /* absolute when read; NULL: the installed default */
+        const char *binary;          /* NULL: qemu-system-<arch> from PATH */
+        const char *uids;            /* "70000-70999" */
         int64_t uid_first, uid_last; /* parsed from uids */
         const char *user;            /* NULL: a number per VM */
         bool sandbox;

@@ -1,5 +1,5 @@
-/* Apart from the reader of vored.toml, so that the command line, which asks for nothing else, need not load the C++
- * library behind it. */
+/* Apart from the reader of vored.toml, so that the command line, which asks for nothing else, need not load
+ * the C++ library behind it. */
 #include "settings/internal.h"
 
 const char *settings_session_socket(struct arena *arena) {

@@ -1,5 +1,5 @@
-/* Broken definitions: each has all its faults at the right place. VORE_UPDATE_GOLDEN=1 writes what is expected. A
- * first line "# save" has it read as one that is to be saved. */
+/* Broken definitions: each has all its faults at the right place. VORE_UPDATE_GOLDEN=1 writes what is
+ * expected. A first line "# save" has it read as one that is to be saved. */
 #include "def/def.h"
 
 #include "base/file.h"
@@ -23,7 +23,8 @@ static char *faults(const char *name, const char *text, size_t len, bool *ret_er
         size_t out_len;
 
         diags_init(&diags, arena, name);
-        int r = def_parse(arena, text, len, "/folder", str_starts(text, "# save\n") ? DEF_SAVE : 0, &def, &diags);
+        int r = def_parse(arena, text, len, "/folder", str_starts(text, "# save\n") ? DEF_SAVE : 0, &def,
+                          &diags);
         assert_int_equal(r, diags.errors ? -EINVAL : 0);
         assert_non_null(def);
         *ret_errors = diags.errors;
@@ -44,7 +45,8 @@ static bool check(const char *name) {
         assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL), 0);
         _cleanup_free_ char *got = faults(name, text, len, &errors);
         if (getenv("VORE_UPDATE_GOLDEN"))
-                assert_int_equal(file_write_atomic(AT_FDCWD, expected, got, strlen(got), 0644, false, NULL), 0);
+                assert_int_equal(file_write_atomic(AT_FDCWD, expected, got, strlen(got), 0644, false, NULL),
+                                 0);
         if (file_read(AT_FDCWD, expected, 1 << 20, &wanted, NULL, NULL) == 0 && str_eq(got, wanted) && errors)
                 return true;
         print_error("%s: expected\n%sbut it gives\n%s", name, wanted ? wanted : "(no file)\n", got);

@@ -33,7 +33,8 @@ static void test_invalid_files(void **state) {
 
         assert_non_null(dir);
         for (const struct dirent *e; (e = readdir(dir));) {
-                _cleanup_free_ char *text = NULL, *path = xasprintf("%s/invalid-toml/%s", TEST_GOLDEN, e->d_name);
+                _cleanup_free_ char *text = NULL,
+                                    *path = xasprintf("%s/invalid-toml/%s", TEST_GOLDEN, e->d_name);
                 size_t len;
 
                 if (!str_ends(e->d_name, ".toml"))
@@ -84,7 +85,8 @@ static void test_deep(void **state) {
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                _cleanup_free_ char *text = repeat(cases[i].before, cases[i].text, cases[i].n, cases[i].after);
+                _cleanup_free_ char *text =
+                        repeat(cases[i].before, cases[i].text, cases[i].n, cases[i].after);
 
                 assert_true(refused(cases[i].text, text, strlen(text)));
         }
@@ -97,8 +99,8 @@ static void assert_valid(const char *text) {
 
         diags_init(&diags, arena, "valid");
         if (toml_parse(arena, text, strlen(text), &root, &diags) != 0)
-                fail_msg("%s\nline %u, column %u: %s", text, diags.items[0].loc.line, diags.items[0].loc.column,
-                         diags.items[0].message);
+                fail_msg("%s\nline %u, column %u: %s", text, diags.items[0].loc.line,
+                         diags.items[0].loc.column, diags.items[0].message);
         assert_non_null(root);
 }
 
@@ -115,7 +117,8 @@ static void test_valid(void **state) {
                 "a = \"\"\"two quotes \"\"\"\"\"\nb = 1",
                 "a = \"quote \\\" and [ \\\\\"\n",
                 "a = 'back\\'\nb = [\"#\", '\"']\n",
-                "a = \"........................\"\nb = 1.5\nc = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5, 1.5, 2.5,"
+                "a = \"........................\"\nb = 1.5\nc = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, "
+                "9.5, 1.5, 2.5,"
                 " 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5]\n",
                 "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p = 1\n",
                 "a = [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]\n",
@@ -124,10 +127,12 @@ static void test_valid(void **state) {
                 "a = { b = 1, c.d = \"x\", e = [{}, {}] }\n",
                 "\"\" = 1\n'\xc3\xa4' = 2\n1234 = 3\n-_- = 4\n",
                 "a = 0xdead_beef\nb = 0o17\nc = 0b1\nd = 1_000\ne = -0\nf = +1.5e-3\ng = -inf\nh = nan\n",
-                "a = 2026-01-01T12:30:00.5+01:00\nb = 2024-02-29\nc = 23:59:59.999\nd = 2026-01-01 12:30:00Z\n",
+                "a = 2026-01-01T12:30:00.5+01:00\nb = 2024-02-29\nc = 23:59:59.999\nd = 2026-01-01 "
+                "12:30:00Z\n",
                 "a = \"\\b\\t\\n\\f\\r\\\"\\\\\\u00e4\\U0001F600\"\n",
                 "a = \"\"\"\nx \\\n   y\\\n\n  z\"\"\"\n",
-                "\xef\xbb\xbf" "a = 1\n",
+                "\xef\xbb\xbf"
+                "a = 1\n",
                 "a = \"\"\"x \\\n  \xc3\xa9 \xe2\x80\xa9\"\"\"\n# \xc3\xa9\n\"\xe3\x80\x81\" = '\xc2\xb5'\n",
                 "a = 1\r\nb = \"\"\"x\r\ny\"\"\"\r\n",
         };

@@ -136,7 +136,8 @@ static void test_topology_shows_arithmetic(void **state) {
         struct world *w = *state;
 
         assert_int_equal(parse(w, "[machine]\nname = \"a\"\n[cpu]\namount = 9\ncores = 3\n"), -EINVAL);
-        assert_string_equal(w->diags.items[0].message, "is 9, but sockets 1 x dies 1 x cores 3 x threads 1 = 3");
+        assert_string_equal(w->diags.items[0].message,
+                            "is 9, but sockets 1 x dies 1 x cores 3 x threads 1 = 3");
         assert_int_equal(w->diags.items[0].loc.line, 4);
 }
 
@@ -163,8 +164,9 @@ static void test_looking_glass_implies_spice(void **state) {
         assert_int_equal(parse(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n"), -EINVAL);
         assert_int_equal(w->diags.errors, 1);
         assert_true(w->def->spice.enabled);
-        assert_int_equal(parse(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n[spice]\nenabled = false\n"),
-                         -EINVAL);
+        assert_int_equal(
+                parse(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n[spice]\nenabled = false\n"),
+                -EINVAL);
         assert_int_equal(w->diags.errors, 1);
         assert_false(w->def->spice.enabled);
 }
@@ -192,8 +194,8 @@ static void test_looking_glass_size(void **state) {
         struct world *w = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                _cleanup_free_ char *text = xasprintf("[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n%s\n",
-                                                      cases[i].keys);
+                _cleanup_free_ char *text = xasprintf(
+                        "[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n%s\n", cases[i].keys);
 
                 (void) parse(w, text);
                 assert_int_equal(w->diags.n, 1);
@@ -210,16 +212,18 @@ static void test_disk_types(void **state) {
         static const struct {
                 const char *path, *type;
         } cases[] = {
-                { "/dev/absent", "raw" },    { "/dev/x.qcow2", "raw" }, { "/a/b.img", "raw" },   { "/a/b.RAW", "raw" },
-                { "b.iso", "raw" },          { "/a/b.qcow2", "qcow2" }, { "/a/b.vmdk", "vmdk" }, { "/a/b.vdi", "vdi" },
-                { "/a/b.vhdx", "vhdx" },     { "/a/b", NULL },          { "/a.raw/b", NULL },    { "/a/b.raw.bak", NULL },
+                { "/dev/absent", "raw" },   { "/dev/x.qcow2", "raw" }, { "/a/b.img", "raw" },
+                { "/a/b.RAW", "raw" },      { "b.iso", "raw" },        { "/a/b.qcow2", "qcow2" },
+                { "/a/b.vmdk", "vmdk" },    { "/a/b.vdi", "vdi" },     { "/a/b.vhdx", "vhdx" },
+                { "/a/b", NULL },           { "/a.raw/b", NULL },      { "/a/b.raw.bak", NULL },
                 { "/a/device.qcow", NULL },
         };
         struct world *w = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_free_ char *text = xasprintf("[machine]\nname = \"a\"\n[[disk]]\npreset = \"ssd\"\n"
-                                                      "path = \"%s\"\n", cases[i].path);
+                                                      "path = \"%s\"\n",
+                                                      cases[i].path);
 
                 parse_good(w, text);
                 if (cases[i].type)
@@ -228,7 +232,9 @@ static void test_disk_types(void **state) {
                         assert_null(w->def->disk[0].disk_type);
                 assert_false(DEF_GIVEN(&w->def->disk[0], disk_type));
         }
-        parse_good(w, "[machine]\nname = \"a\"\n[[disk]]\npreset = \"ssd\"\npath = \"x.img\"\ntype = \"qcow2\"\n");
+        parse_good(
+                w,
+                "[machine]\nname = \"a\"\n[[disk]]\npreset = \"ssd\"\npath = \"x.img\"\ntype = \"qcow2\"\n");
         assert_string_equal(w->def->disk[0].disk_type, "qcow2");
         assert_string_equal(w->def->disk[0].path, "/folder/x.img");
 }
@@ -236,8 +242,9 @@ static void test_disk_types(void **state) {
 static void test_vfio(void **state) {
         struct world *w = *state;
 
-        (void) parse(w, "[machine]\nname = \"a\"\n[[vfio]]\naddr = \"0B:1f.7\"\ndevice = 1\n[[vfio]]\nvendor = 1\n"
-                        "device = 2\nindex = 1\n[[vfio]]\nvendor = 1\ndevice = 2\n");
+        (void) parse(
+                w, "[machine]\nname = \"a\"\n[[vfio]]\naddr = \"0B:1f.7\"\ndevice = 1\n[[vfio]]\nvendor = 1\n"
+                   "device = 2\nindex = 1\n[[vfio]]\nvendor = 1\ndevice = 2\n");
         assert_int_equal(w->diags.n, 3);
         for (size_t i = 0; i < 3; i++)
                 assert_string_equal(w->diags.items[i].message, "is not supported by this version");
@@ -254,10 +261,22 @@ static void test_not_asked_for(void **state) {
 }
 
 static void test_names(void **state) {
-        static const char *const good[] = { "a", "A.b_c-9", "0",
-                                            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
-        static const char *const bad[] = { "", ".", "..", "-a", "_a", ".a", "a/b", "a b", "a\n", "\xc3\xa4",
-                                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
+        static const char *const good[] = {
+                "a", "A.b_c-9", "0", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        };
+        static const char *const bad[] = {
+                "",
+                ".",
+                "..",
+                "-a",
+                "_a",
+                ".a",
+                "a/b",
+                "a b",
+                "a\n",
+                "\xc3\xa4",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(good); i++)
                 assert_true(def_name_valid(good[i]));
@@ -266,7 +285,8 @@ static void test_names(void **state) {
 }
 
 static void test_summary(void **state) {
-        static const char good[] = "[machine]\nname = \"win\"\nmemory = 512\nauto-start = true\n[cpu]\ncores = 3\n";
+        static const char good[] =
+                "[machine]\nname = \"win\"\nmemory = 512\nauto-start = true\n[cpu]\ncores = 3\n";
         static const char bad[] = "[machine]\nname = \"win\"\nmemory = -1\nfoo = 1\n";
         _cleanup_error_ struct error err = ERROR_INIT;
         struct def_summary s;
@@ -277,8 +297,9 @@ static void test_summary(void **state) {
         assert_int_equal(s.vcpus, 6);
         assert_true(s.auto_start);
         assert_int_equal(def_summarize(bad, strlen(bad), "/", &s, &err), -EINVAL);
-        assert_string_equal(err.text, "line 3, column 10: machine.memory: must be a size: a string such as \"12G\", or "
-                                      "an integer of MiB, not -1");
+        assert_string_equal(err.text,
+                            "line 3, column 10: machine.memory: must be a size: a string such as \"12G\", or "
+                            "an integer of MiB, not -1");
 }
 
 static void test_cdrom(void **state) {
@@ -305,8 +326,11 @@ static void test_cdrom(void **state) {
 static void test_json(void **state) {
         struct world *w = *state;
 
-        (void) parse(w, "[machine]\nname = \"a\"\nmemory = \"1G\"\n[[vfio]]\naddress = \"0b:00.3\"\n[[usb]]\nport = "
-                        "\"1-2\"\n[[network]]\n[[input]]\nname = \"x\"\n[[disk]]\npreset = \"ssd\"\npath = \"/x.img\"\n");
+        (void) parse(
+                w,
+                "[machine]\nname = \"a\"\nmemory = \"1G\"\n[[vfio]]\naddress = \"0b:00.3\"\n[[usb]]\nport = "
+                "\"1-2\"\n[[network]]\n[[input]]\nname = \"x\"\n[[disk]]\npreset = \"ssd\"\npath = "
+                "\"/x.img\"\n");
         _cleanup_json_ json_t *lua = def_to_json(w->def, DEF_JSON_LUA), *show = def_to_json(w->def, 0);
         _cleanup_json_ json_t *origin = def_to_json(w->def, DEF_JSON_ORIGIN);
 
@@ -325,7 +349,8 @@ static void test_json(void **state) {
                         j = json_array_get(j, 0);
                 assert_int_equal(json_object_size(j), s->n_rows);
                 for (size_t k = 0; k < s->n_rows; k++)
-                        assert_non_null(json_object_get(j, schema_lua_name(s->rows[k].lua, s->rows[k].name, key)));
+                        assert_non_null(
+                                json_object_get(j, schema_lua_name(s->rows[k].lua, s->rows[k].name, key)));
         }
         assert_string_equal(json_get_str(json_array_get(json_object_get(lua, "vfio"), 0), "address", ""),
                             "0000:0b:00.3");

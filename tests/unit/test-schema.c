@@ -38,7 +38,8 @@ struct kitchen {
         size_t n_shelf;
 };
 
-#define POT(key, kind, field, ...) { .name = key, .type = kind, .offset = offsetof(struct pot, field), __VA_ARGS__ }
+#define POT(key, kind, field, ...)                                                                           \
+        { .name = key, .type = kind, .offset = offsetof(struct pot, field), __VA_ARGS__ }
 static const struct schema_row pot_rows[] = {
         POT("name", ROW_STRING, name, .flags = ROW_REQUIRED, .doc = "Its name."),
         POT("colour", ROW_STRING, colour, .aliases = { "color" }, .allowed = "red|blue", .text = "red",
@@ -48,27 +49,48 @@ static const struct schema_row pot_rows[] = {
         POT("mood", ROW_TRISTATE, mood, .flags = ROW_AUTO, .number = TRI_UNSET, .words = "as the cook's",
             .doc = "Its mood."),
         POT("handles", ROW_INT, handles, .min = 1, .max = 4, .number = 2, .doc = "How many."),
-        POT("size", ROW_INT, size, .allowed = "8|10", .number = 8, .flags = ROW_UNSUPPORTED, .doc = "A size."),
-        POT("volume", ROW_SIZE, volume, .unit = 1 << 20, .min = 1 << 20, .max = INT64_C(1) << 40, .flags = ROW_MIB,
-            .number = 2 << 20, .doc = "What goes in."),
+        POT("size", ROW_INT, size, .allowed = "8|10", .number = 8, .flags = ROW_UNSUPPORTED,
+            .doc = "A size."),
+        POT("volume", ROW_SIZE, volume, .unit = 1 << 20, .min = 1 << 20, .max = INT64_C(1) << 40,
+            .flags = ROW_MIB, .number = 2 << 20, .doc = "What goes in."),
         POT("herbs", ROW_STRINGS, herbs, .flags = ROW_NUMBERS, .doc = "What is in it."),
         POT("stamp", ROW_STRING, stamp, .flags = ROW_NO_KEY),
 };
 static const struct schema_row cup_rows[] = {
-        { .name = "height", .type = ROW_INT, .offset = offsetof(struct cup, height), .max = 9, .doc = "Height." },
+        { .name = "height",
+          .type = ROW_INT,
+          .offset = offsetof(struct cup, height),
+          .max = 9,
+          .doc = "Height." },
 };
 static const struct schema_row shelf_rows[] = {
         { .name = "wide", .type = ROW_BOOL, .offset = offsetof(struct shelf, wide), .doc = "Wide." },
 };
 static const struct schema_section sections[] = {
-        { .name = "pot", .offset = offsetof(struct kitchen, pot), .size = sizeof(struct pot), .rows = pot_rows,
-          .n_rows = ARRAY_SIZE(pot_rows), .doc = "The pot." },
-        { .name = "cup", .lua = "cups", .flags = SECTION_LIST | SECTION_UNSUPPORTED,
-          .offset = offsetof(struct kitchen, cup), .count_offset = offsetof(struct kitchen, n_cup),
-          .size = sizeof(struct cup), .rows = cup_rows, .n_rows = 1, .doc = "Cups." },
-        { .name = "shelf", .flags = SECTION_NAMED, .offset = offsetof(struct kitchen, shelf),
-          .count_offset = offsetof(struct kitchen, n_shelf), .name_offset = offsetof(struct shelf, name),
-          .size = sizeof(struct shelf), .rows = shelf_rows, .n_rows = 1, .doc = "Shelves." },
+        { .name = "pot",
+          .offset = offsetof(struct kitchen, pot),
+          .size = sizeof(struct pot),
+          .rows = pot_rows,
+          .n_rows = ARRAY_SIZE(pot_rows),
+          .doc = "The pot." },
+        { .name = "cup",
+          .lua = "cups",
+          .flags = SECTION_LIST | SECTION_UNSUPPORTED,
+          .offset = offsetof(struct kitchen, cup),
+          .count_offset = offsetof(struct kitchen, n_cup),
+          .size = sizeof(struct cup),
+          .rows = cup_rows,
+          .n_rows = 1,
+          .doc = "Cups." },
+        { .name = "shelf",
+          .flags = SECTION_NAMED,
+          .offset = offsetof(struct kitchen, shelf),
+          .count_offset = offsetof(struct kitchen, n_shelf),
+          .name_offset = offsetof(struct shelf, name),
+          .size = sizeof(struct shelf),
+          .rows = shelf_rows,
+          .n_rows = 1,
+          .doc = "Shelves." },
 };
 static const struct schema schema = { "kitchen.toml", sections, ARRAY_SIZE(sections) };
 
@@ -130,7 +152,8 @@ static void read_all(struct world *w) {
 }
 
 /* Exactly one fault, with this place and text. */
-static void assert_fault(struct world *w, uint32_t line, uint32_t column, const char *key, const char *message) {
+static void assert_fault(struct world *w, uint32_t line, uint32_t column, const char *key,
+                         const char *message) {
         read_all(w);
         assert_int_equal(w->diags.n, 1);
         assert_string_equal(w->diags.items[0].key, key);
@@ -344,7 +367,8 @@ static void test_absolute(void **state) {
 
         w->absolute = true;
         add_str(w, w->pot, "lid-path", "lid");
-        assert_fault(w, 3, 9, "pot.lid-path", "a saved definition needs absolute paths, and \"lid\" is relative");
+        assert_fault(w, 3, 9, "pot.lid-path",
+                     "a saved definition needs absolute paths, and \"lid\" is relative");
         assert_string_equal(w->diags.items[0].hint, "write \"/kitchen/lid\"");
 }
 
@@ -445,7 +469,8 @@ static void test_man(void **state) {
         assert_non_null(strstr(text, "## [pot]\n\nThe pot.\n"));
         assert_non_null(strstr(text, "## [[cup]]\n\nCups. Not supported by this version.\n"));
         assert_non_null(strstr(text, "## [shelf.NAME]\n"));
-        assert_non_null(strstr(text, "*colour* (also *color*) = string: red, blue; default: red\n\tIts \\*colour\\*.\n"));
+        assert_non_null(strstr(
+                text, "*colour* (also *color*) = string: red, blue; default: red\n\tIts \\*colour\\*.\n"));
         assert_non_null(strstr(text, "*handles* = integer, 1 to 4; default: 2\n"));
         assert_non_null(strstr(text, "*mood* = true, false or \"auto\"; default: as the cook's\n"));
         assert_null(strstr(text, "stamp"));

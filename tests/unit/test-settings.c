@@ -1,4 +1,5 @@
-/* vored.toml, its modes and options. As root the mode is the system's: what depends on it asks for the uid. */
+/* vored.toml, its modes and options. As root the mode is the system's: what depends on it asks for the uid.
+ */
 #include "settings/settings.h"
 
 #include "base/file.h"
@@ -10,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -117,22 +119,80 @@ static void test_xdg_fallbacks(void **state) {
                 assert_string_equal(w->settings->vore.state_dir, "/home/someone/.local/state/vore");
 }
 
+/* As a user that this machine hardly has: root can put it on, others skip. */
+enum { STRANGER = 1654321 };
+
+static void test_session_of_a_stranger(void **state) {
+        struct world *w = *state;
+
+        if (!w->root)
+                skip();
+        setenv("XDG_CONFIG_HOME", "/absent", 1);
+        assert_int_equal(seteuid(STRANGER), 0);
+        int r = load(w);
+        const char *session = settings_session_socket(w->arena);
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(r, 0);
+        assert_false(w->settings->system);
+        assert_string_equal(w->settings->vore.state_dir, "/xdg/state/vore");
+        assert_string_equal(w->settings->log_dir, "/xdg/state/vore/log");
+        assert_string_equal(w->settings->vore.socket, "/xdg/run/vore/vored.sock");
+        assert_string_equal(w->settings->vore.socket, session);
+        assert_string_equal(w->settings->shm_dir, "/dev/shm/vore-1654321");
+        assert_string_equal(w->settings->cache_dir, "/xdg/cache/vore");
+}
+
+/* Without XDG_RUNTIME_DIR and /run/user it is a folder in /tmp, which must be the user's own and closed to
+ * others. */
+static void test_runtime_dir_in_tmp(void **state) {
+        static const char dir[] = "/tmp/vore-1654321";
+        static const struct {
+                uid_t owner;
+                mode_t mode;
+                int result;
+        } cases[] = { { STRANGER, 0700, 0 }, { STRANGER, 0750, -EPERM }, { 0, 0700, -EPERM } };
+        struct world *w = *state;
+
+        if (!w->root)
+                skip();
+        setenv("XDG_CONFIG_HOME", "/absent", 1);
+        unsetenv("XDG_RUNTIME_DIR");
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                assert_int_equal(mkdir(dir, 0700), 0);
+                assert_int_equal(chown(dir, cases[i].owner, 0), 0);
+                assert_int_equal(chmod(dir, cases[i].mode), 0);
+                assert_int_equal(seteuid(STRANGER), 0);
+                int r = load(w);
+                assert_int_equal(seteuid(0), 0);
+                assert_int_equal(rmdir(dir), 0);
+                assert_int_equal(r, cases[i].result);
+                if (r == 0)
+                        assert_string_equal(w->settings->vore.runtime_dir, "/tmp/vore-1654321/vore");
+                else
+                        assert_non_null(strstr(w->err.text, dir));
+        }
+}
+
 static void test_file(void **state) {
         struct world *w = *state;
-        _cleanup_free_ char *script = xasprintf("%s/my.lua", w->dir), *binary = xasprintf("%s/bin/qemu", w->dir);
+        _cleanup_free_ char *script = xasprintf("%s/my.lua", w->dir),
+                            *binary = xasprintf("%s/bin/qemu", w->dir);
 
         assert_int_equal(file_write_atomic(AT_FDCWD, script, "", 0, 0644, false, NULL), 0);
-        assert_int_equal(load_text(w, "[vore]\ngroup = \"kvm\"\nstate-dir = \"/s\"\nruntime-dir = \"run\"\n"
-                                      "log-level = \"debug\"\n[qemu]\nscript = \"my.lua\"\nbinary = \"bin/qemu\"\n"
-                                      "uids = \"900000-900001\"\nsandbox = false\n[vfio]\ntimeout = 3\n"
-                                      "[uefi.default]\nboot-code = \"/c.fd\"\ntemplate = \"v.fd\"\n"
-                                      "[uefi.\"2M\"]\nboot-code = \"/d\"\ntemplate = \"/e\"\n"), 0);
+        assert_int_equal(
+                load_text(w, "[vore]\ngroup = \"kvm\"\nstate-dir = \"/s\"\nruntime-dir = \"run\"\n"
+                             "log-level = \"debug\"\n[qemu]\nscript = \"my.lua\"\nbinary = \"bin/qemu\"\n"
+                             "uids = \"900000-900001\"\nsandbox = false\n[vfio]\ntimeout = 3\n"
+                             "[uefi.default]\nboot-code = \"/c.fd\"\ntemplate = \"v.fd\"\n"
+                             "[uefi.\"2M\"]\nboot-code = \"/d\"\ntemplate = \"/e\"\n"),
+                0);
         const struct settings *s = w->settings;
         assert_string_equal(s->file, w->config);
         assert_string_equal(s->vore.group, "kvm");
         assert_string_equal(s->vore.state_dir, "/s");
         assert_string_equal(s->log_dir, "/s/log");
-        _cleanup_free_ char *socket = xasprintf("%s/run/vored.sock", w->dir), *vars = xasprintf("%s/v.fd", w->dir);
+        _cleanup_free_ char *socket = xasprintf("%s/run/vored.sock", w->dir),
+                            *vars = xasprintf("%s/v.fd", w->dir);
         assert_string_equal(s->vore.socket, socket);
         assert_string_equal(s->qemu.script, script);
         assert_string_equal(s->qemu.binary, binary);
@@ -146,8 +206,9 @@ static void test_file(void **state) {
         assert_null(settings_uefi_find(s, "absent"));
 
         _cleanup_json_ json_t *j = settings_to_json(s);
-        assert_string_equal(json_get_str(json_object_get(json_object_get(j, "uefi"), "default"), "boot_code", ""),
-                            "/c.fd");
+        assert_string_equal(
+                json_get_str(json_object_get(json_object_get(j, "uefi"), "default"), "boot_code", ""),
+                "/c.fd");
         assert_string_equal(json_get_str(json_object_get(j, "vore"), "log_level", ""), "debug");
         assert_int_equal(json_get_int(json_object_get(j, "vfio"), "timeout", 0), 3);
 }
@@ -155,9 +216,13 @@ static void test_file(void **state) {
 static void test_options_beat_the_file(void **state) {
         struct world *w = *state;
 
-        w->options = (struct settings_options){ .state_dir = "/o/state", .runtime_dir = "/o/run", .log_level = "error" };
-        assert_int_equal(load_text(w, "[vore]\nstate-dir = \"/s\"\nruntime-dir = \"/r\"\nsocket = \"/r/x.sock\"\n"
-                                      "log-level = \"debug\"\n"), 0);
+        w->options = (struct settings_options){ .state_dir = "/o/state",
+                                                .runtime_dir = "/o/run",
+                                                .log_level = "error" };
+        assert_int_equal(
+                load_text(w, "[vore]\nstate-dir = \"/s\"\nruntime-dir = \"/r\"\nsocket = \"/r/x.sock\"\n"
+                             "log-level = \"debug\"\n"),
+                0);
         assert_string_equal(w->settings->vore.state_dir, "/o/state");
         assert_string_equal(w->settings->log_dir, "/o/state/log");
         assert_string_equal(w->settings->vore.runtime_dir, "/o/run");
@@ -169,7 +234,8 @@ static void test_options_count_from_here(void **state) {
         struct world *w = *state;
         _cleanup_free_ char *cwd = getcwd(NULL, 0), *wanted = xasprintf("%s/here", cwd);
 
-        w->options = (struct settings_options){ .state_dir = "here", .runtime_dir = "/r", .socket = "/x.sock" };
+        w->options =
+                (struct settings_options){ .state_dir = "here", .runtime_dir = "/r", .socket = "/x.sock" };
         assert_int_equal(load(w), 0);
         assert_string_equal(w->settings->vore.state_dir, wanted);
         assert_string_equal(w->settings->vore.socket, "/x.sock");
@@ -214,8 +280,10 @@ static void test_unknown(void **state) {
 }
 
 static void test_uids(void **state) {
-        static const char *const bad[] = { "70000", "2-1", "0-5", "a-b", "1-", "-5", "1-4294967295", "1-2-3", "1 - 2",
-                                           "99999999999999999999-5" };
+        static const char *const bad[] = {
+                "70000", "2-1",          "0-5",   "a-b",   "1-",
+                "-5",    "1-4294967295", "1-2-3", "1 - 2", "99999999999999999999-5"
+        };
         struct world *w = *state;
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -258,6 +326,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_defaults),
                 TEST(test_xdg_fallbacks),
+                TEST(test_session_of_a_stranger),
+                TEST(test_runtime_dir_in_tmp),
                 TEST(test_file),
                 TEST(test_options_beat_the_file),
                 TEST(test_options_count_from_here),
