@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """vore as a program against a fake daemon: test-vore-cli.py VORE FAKE-VORED"""
+import grp
 import json
 import os
 import pty
@@ -223,6 +224,27 @@ class Verbs(Base):
         self.vore("list", "--conn=" + absent, code=3)
         self.vore("--help", "-c", absent)
         self.vore("--version")
+
+    def test_session_first(self):
+        os.mkdir(os.path.join(self.folder.name, "vore"))
+        os.symlink("../sock", os.path.join(self.folder.name, "vore", "vored.sock"))
+        env = dict(self.env, VORE_SOCKET="", XDG_RUNTIME_DIR=self.folder.name)
+        self.assertIn("win10", self.vore("list", env=env)[0])
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs another user")
+    def test_no_permission(self):
+        group = grp.getgrnam("daemon")
+        os.chmod(self.folder.name, 0o755)
+        os.chown(self.fake.socket, 0, group.gr_gid)
+        os.chmod(self.fake.socket, 0o660)
+        try:
+            _, err = self.vore("list", code=3, user=65534, extra_groups=[])
+        except PermissionError:
+            self.skipTest("the build folder is not for everybody")
+        self.assertIn("join the group daemon (sudo usermod -aG daemon ", err)
+        os.chmod(self.fake.socket, 0o600)
+        _, err = self.vore("list", code=3, user=65534, extra_groups=[])
+        self.assertIn("belongs to root alone", err)
 
     def test_look(self):
         self.assertEqual(self.vore("show", "a", "--source")[0], "# text\n")
