@@ -5,15 +5,30 @@
 
 #include <errno.h>
 
-const char *finish_binary(struct arena *arena, const struct host *host, const struct settings *settings) {
-        _cleanup_free_ char *arch = NULL, *binary = NULL;
+const char *finish_binary(struct arena *arena, const struct host *host, const struct settings *settings,
+                          const char *arch) {
+        _cleanup_free_ char *own = NULL, *binary = NULL;
 
-        if (host_arch(host, &arch) < 0 || host_qemu(host, settings->qemu.binary, arch, &binary, NULL) < 0)
+        if (!arch && host_arch(host, &own) < 0)
+                return NULL;
+        if (host_qemu(host, settings->qemu.binary, arch ? arch : own, &binary, NULL) < 0)
                 return NULL;
         return arena_strdup(arena, binary);
 }
 
-void finish_instance(const struct def *def, const char *instance_dir, json_t *instance, json_t *global) {
+static void default_firmware(const struct def *def, const struct host *host, const struct settings *settings,
+                             json_t *uefi) {
+        const char *code = NULL, *template = NULL;
+
+        if (json_object_get(uefi, "default") ||
+            complete_default_firmware(host, settings, def->machine.arch, def->machine.chipset, def->arena, &code,
+                                      &template, NULL) < 0)
+                return;
+        json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", code, "template", template));
+}
+
+void finish_instance(const struct def *def, const struct host *host, const struct settings *settings,
+                     const char *instance_dir, json_t *instance, json_t *global) {
         _cleanup_free_ char *socket = xasprintf("%s/spice.sock", instance_dir);
         json_t *spice = json_object_get(instance, "spice"), *uefi = json_object_get(global, "uefi");
 
@@ -23,9 +38,7 @@ void finish_instance(const struct def *def, const char *instance_dir, json_t *in
                 uefi = json_object();
                 json_put(global, "uefi", uefi);
         }
-        if (def->uefi.boot_code && !json_object_get(uefi, "default"))
-                json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", def->uefi.boot_code, "template",
-                                                    def->uefi.template_));
+        default_firmware(def, host, settings, uefi);
 }
 
 /* -- what vored adds ---------------------------------------------------------------------------- */

@@ -69,7 +69,7 @@ static int stage_script(struct walk *w, struct script_result *ret, struct error 
         _cleanup_json_ json_t *instance = def_to_json(w->def, DEF_JSON_LUA);
         _cleanup_json_ json_t *global = settings_to_json(s);
 
-        finish_instance(w->def, instance_dir, instance, global);
+        finish_instance(w->def, w->host, s, instance_dir, instance, global);
         struct script_request req = {
                 .path = s->qemu.script ? s->qemu.script : plan_default_script(),
                 .library_dir = plan_library_dir(),
@@ -130,8 +130,8 @@ static int walk(struct walk *w, struct error *err) {
         r = host_open(NULL, &w->host, err);
         if (r < 0)
                 return r;
-        w->binary = finish_binary(w->plan->arena, w->host, req->settings);
         stage_parse(w);
+        w->binary = finish_binary(w->plan->arena, w->host, req->settings, w->def ? w->def->machine.arch : NULL);
         if (w->def && w->def->machine.name) {
                 stage_complete(w);
                 note_definition(w);
@@ -200,7 +200,7 @@ static char *probe_binary(const struct settings *s) {
         if (host_open(NULL, &host, NULL) < 0)
                 return NULL;
         if (!host_captured(host))
-                binary = finish_binary(arena, host, s);
+                binary = finish_binary(arena, host, s, NULL);
         char *copy = binary ? xstrdup(binary) : NULL;
         host_free(host);
         return copy;
@@ -216,6 +216,17 @@ bool plan_probe_needed(const struct settings *settings) {
                 return true;
         caps_done(&caps);
         return false;
+}
+
+char *plan_qemu_version(const struct settings *settings) {
+        _cleanup_free_ char *binary = probe_binary(settings);
+        struct caps caps;
+
+        if (!binary || caps_load(settings->cache_dir, binary, &caps, NULL) < 0)
+                return NULL;
+        char *version = xstrdup(caps.version);
+        caps_done(&caps);
+        return version;
 }
 
 int plan_probe_work(void *data, int report_fd, json_t **ret, struct error *err) {

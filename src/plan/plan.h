@@ -85,6 +85,9 @@ int plan_probe_work(void *settings, int report_fd, json_t **ret, struct error *e
 /* Is the cache good as it is? Cheap (a few stats). */
 bool plan_probe_needed(const struct settings *settings);
 
+/* The version of the QEMU binary as the cache knows it; NULL: not asked yet, or there is none. Owned by the caller. */
+char *plan_qemu_version(const struct settings *settings);
+
 /* Milliseconds for work_start(): the script's 5 s, and room for slow disks around it. */
 enum { PLAN_DEADLINE_MS = 8000, PLAN_PROBE_DEADLINE_MS = 60000 };
 

@@ -100,7 +100,7 @@ static int l_build(lua_State *L) {
 
         (void) l_load(L);
         lua_settop(L, 0);
-        vm_new(L);
+        script_vm_new(L);
         vore_push_build_command(L);
         lua_pushvalue(L, 2);
         value_push(L, s->req->instance);

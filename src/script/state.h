@@ -53,7 +53,7 @@ void sandbox_open(lua_State *L);
 
 /* vm.c */
 void vm_open(lua_State *L);       /* makes the class */
-void vm_new(lua_State *L);        /* pushes a vm object */
+void script_vm_new(lua_State *L);        /* pushes a vm object */
 void vm_finish(struct state *s);  /* writes down an argument that still waits */
 
 /* vore.c: the globals vore, qemu, global, tojson, print. */

@@ -246,7 +246,7 @@ void vm_open(lua_State *L) {
         lua_pop(L, 1);
 }
 
-void vm_new(lua_State *L) {
+void script_vm_new(lua_State *L) {
         (void) lua_newuserdatauv(L, 0, VM_VALUES);
         for (int i = 1; i <= VM_VALUES; i++) {
                 lua_newtable(L);

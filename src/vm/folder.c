@@ -131,7 +131,7 @@ static int copy_data(int from, int to) {
 /* Whole or not at all; what is there already stays. */
 static int copy_one(int dir, int source, const struct script_copy *copy, struct error *err) {
         _cleanup_close_ int folder = -1;
-        const char *name;
+        const char *name = NULL;
         int r = copy_folder(dir, copy->target, &folder, &name, err);
 
         if (r < 0)
@@ -151,12 +151,9 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
         return 0;
 }
 
-/* Runs in a worker: opens each template with the daemon's rights, then writes the copies with the VM's own, as the
- * instance folder belongs to the VM. */
-int folder_copy_work(void *data, int report_fd, json_t **ret, struct error *err) {
-        struct vm *vm = data;
-        const struct plan *p = vm->plan;
-        _cleanup_free_ char *path = plan_instance_dir(vm->env->settings, vm->name);
+/* Opens each template with the rights that we have, then writes the copies as uid, as the instance folder belongs
+ * to the VM. uid -1: as we are. */
+static int copies_make(const char *path, const struct plan *p, uid_t uid, struct error *err) {
         _cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         _cleanup_free_ int *sources = xcalloc(p->n_copies + 1, sizeof(int));
         int r = 0;
@@ -169,11 +166,25 @@ int folder_copy_work(void *data, int report_fd, json_t **ret, struct error *err)
                         return error_errno(err, errno, "cannot read %s, from which the VM gets its own copy",
                                            p->copies[i].source);
         }
-        if (vm->uid != (uid_t) -1 &&
-            (setresgid(vm->uid, vm->uid, vm->uid) < 0 || setresuid(vm->uid, vm->uid, vm->uid) < 0))
-                return error_errno(err, errno, "cannot become the VM's user %u", vm->uid);
+        if (uid != (uid_t) -1 && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+                return error_errno(err, errno, "cannot become the VM's user %u", uid);
         for (size_t i = 0; r >= 0 && i < p->n_copies; i++)
                 r = copy_one(dir, sources[i], &p->copies[i], err);
-        *ret = json_null();
         return r;
+}
+
+int folder_copy_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        struct vm *vm = data;
+        _cleanup_free_ char *path = plan_instance_dir(vm->env->settings, vm->name);
+
+        *ret = json_null();
+        return copies_make(path, vm->plan, vm->uid, err);
+}
+
+int vm_copies(const struct settings *settings, const struct plan *plan, struct error *err) {
+        _cleanup_free_ char *path = plan_instance_dir(settings, plan->name);
+
+        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                return error_errno(err, errno, "cannot make the instance folder %s", path);
+        return copies_make(path, plan, (uid_t) -1, err);
 }

@@ -41,6 +41,7 @@ struct vm {
         struct vm_definition definition; /* all owned */
         struct def_summary summary;
         bool saved;
+        bool recorded; /* the run-time folder has its definition */
 
         enum vm_state state;
         char *reason; /* owned; of failed */
@@ -152,7 +153,7 @@ int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);
 void undo_all(struct vm *vm);
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
 
-/* folder.c */
+/* folder.c (vm_copies() is there too) */
 int folder_instance(struct vm *vm, struct error *err);
 int folder_copy_work(void *vm, int report_fd, json_t **ret, struct error *err);
 

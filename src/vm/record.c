@@ -72,7 +72,7 @@ int record_write(struct vm *vm, struct error *err) {
 void record_update(struct vm *vm) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (record_write(vm, &err) < 0)
+        if (vm->recorded && record_write(vm, &err) < 0)
                 log_warning("%s: its state cannot be noted for a restart of vored: %s", vm->name,
                             error_text(&err));
 }
@@ -83,7 +83,11 @@ int record_write_definition(struct vm *vm, struct error *err) {
 
         if (r >= 0)
                 r = file_write_atomic(AT_FDCWD, path, vm->definition.text, vm->definition.len, 0600, false, err);
-        return r < 0 ? r : record_write(vm, err);
+        if (r >= 0)
+                r = record_write(vm, err);
+        if (r >= 0)
+                vm->recorded = true;
+        return r;
 }
 
 /* -- reading ------------------------------------------------------------------------------------ */
@@ -140,6 +144,7 @@ static int record_define(struct vm_env *env, const char *name, const json_t *j, 
         vm->saved = true; /* so that vm_define() leaves the folder alone */
         (void) vm_define(vm, &d, &summary, NULL);
         vm->saved = false;
+        vm->recorded = true;
         *ret = vm;
         return 0;
 }

@@ -64,18 +64,34 @@ int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_sum
         definition_done(&vm->definition);
         vm->definition = copy;
         vm->summary = *summary;
-        if (vm->saved)
-                return 0;
-        return record_write_definition(vm, err);
+        if (vm->state != VM_LOADED)
+                vm_set_state(vm, VM_LOADED, NULL);
+        return vm->saved && !vm->recorded ? 0 : record_write_definition(vm, err);
 }
 
 void vm_set_saved(struct vm *vm, bool saved) {
         vm->saved = saved;
 }
 
+int vm_note(struct vm *vm, struct error *err) {
+        return record_write_definition(vm, err);
+}
+
 static void options_done(struct vm_start_options *o) {
         strings_free(o->cdroms, o->n_cdroms);
         *o = (struct vm_start_options) { 0 };
+}
+
+/* The daemon ends: whoever waits learns it. No operation is left that a pending reply could go on with. */
+static void watches_refuse(struct vm *vm) {
+        struct vm_watch watch = vm->op.watch;
+
+        vm->op.watch = (struct vm_watch) { 0 };
+        watch_refuse(vm, &watch, VM_ERROR, "vored ends; %s is left as it is", vm->name);
+        for (size_t i = 0; i < vm->n_waiters; i++)
+                watch_refuse(vm, &vm->waiters[i], VM_ERROR, "vored ends; %s is left as it is", vm->name);
+        vm->n_waiters = 0;
+        vm->op.table = NULL;
 }
 
 void vm_free(struct vm *vm) {
@@ -86,7 +102,7 @@ void vm_free(struct vm *vm) {
         sd_event_source_disable_unref(vm->pidfd_source);
         sd_event_source_disable_unref(vm->report_source);
         sd_bus_slot_unref(vm->scope_slot);
-        /* Pending replies must not find an operation to go on with. */
+        watches_refuse(vm);
         json_decref(vm->op.steps);
         json_decref(vm->op.faults);
         vm->op = (struct operation) { 0 };

@@ -90,6 +90,8 @@ struct vm *vm_new(struct vm_env *env, const struct def_summary *summary);
  * which outlives the daemon, is written unless the definition is saved. */
 int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary, struct error *err);
 void vm_set_saved(struct vm *vm, bool saved);
+/* Writes the copy in the run-time folder, for one that is not saved any more. */
+int vm_note(struct vm *vm, struct error *err);
 /* Releases the memory; a QEMU that runs is left alone (the daemon ends). */
 void vm_free(struct vm *vm);
 /* Forgets what the run-time folder has of it; only while nothing runs. */
@@ -141,6 +143,10 @@ bool vm_console_attach(struct vm *vm, int fd, bool write, const char *early, siz
 bool vm_console_writer_free(const struct vm *vm);
 
 char *vm_log_path(const struct vm *vm);
+
+/* Makes the instance folder and the copies that the plan asks for, as a start would; for a command line that is
+ * run by hand. Blocks: only in a worker. */
+int vm_copies(const struct settings *settings, const struct plan *plan, struct error *err);
 
 /* -- after the daemon's own end ------------------------------------------------------------------ */
 

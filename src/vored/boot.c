@@ -1,0 +1,100 @@
+/* What a daemon does at its start: find the machines of the one before, then start those that want it. */
+#include "vored/manager.h"
+
+#include "base/log.h"
+#include "base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+
+static void adopted(struct vm *vm, void *data) {
+        struct manager *m = data;
+
+        if (m->adoptions > 0)
+                m->adoptions--;
+}
+
+/* The run-time folder knows what runs; for a machine that does not, the saved file is the truth. */
+static void adopt_merge(struct manager *m, struct vm *vm) {
+        struct machine *known = machine_find(m, vm_name(vm));
+
+        if (!known) {
+                machine_add(m, vm_name(vm), vm, NULL);
+                return;
+        }
+        vm_set_saved(vm, true);
+        if (known->vm && !vm_active(vm)) {
+                const struct vm_definition *d = vm_definition(known->vm);
+                struct def_summary summary;
+
+                if (def_summarize(d->text, d->len, d->directory, &summary, NULL) >= 0)
+                        (void) vm_define(vm, d, &summary, NULL);
+        }
+        vm_free(known->vm);
+        free(known->broken);
+        known->broken = NULL;
+        known->vm = vm;
+}
+
+static void adopt_one(struct manager *m, const char *name) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct vm *vm = NULL;
+
+        m->adoptions++;
+        int r = vm_adopt(&m->env, name, adopted, m, &vm, &err);
+        if (r >= 0)
+                adopt_merge(m, vm);
+        else {
+                m->adoptions--;
+                if (r != -ENOENT)
+                        log_warning("%s: what the run-time folder has of it cannot be used: %s", name,
+                                    error_text(&err));
+        }
+}
+
+int boot_adopt(struct manager *m, struct error *err) {
+        _cleanup_free_ char *path = xasprintf("%s/vm", m->settings->vore.runtime_dir);
+        DIR *dir = opendir(path);
+        struct dirent *e;
+
+        if (!dir)
+                return error_errno(err, errno, "cannot read %s", path);
+        while ((e = readdir(dir)))
+                if (def_name_valid(e->d_name))
+                        adopt_one(m, e->d_name);
+        closedir(dir);
+        return 0;
+}
+
+static void start_next(struct manager *m) {
+        static const struct vm_start_options options = { 0 };
+
+        while (m->next_auto_start < m->n_auto_start) {
+                struct machine *machine = machine_find(m, m->auto_start[m->next_auto_start++]);
+
+                if (!machine || !machine->vm || vm_active(machine->vm))
+                        continue;
+                log_info("%s: auto-start", machine->name);
+                /* Its end, well or not, starts the next one: boot_auto_start_next(). */
+                vm_start(machine->vm, &options, NULL);
+                return;
+        }
+}
+
+void boot_auto_start_next(struct vm *vm, void *data) {
+        struct manager *m = data;
+
+        if (m->next_auto_start > 0 && m->next_auto_start <= m->n_auto_start &&
+            str_eq(m->auto_start[m->next_auto_start - 1], vm_name(vm)))
+                start_next(m);
+}
+
+void boot_auto_start(struct manager *m) {
+        if (m->env.captured)
+                return;
+        m->auto_start = xcalloc(m->n_machines + 1, sizeof(*m->auto_start));
+        for (size_t i = 0; i < m->n_machines; i++)
+                if (m->machines[i].vm && vm_saved(m->machines[i].vm) && vm_auto_start(m->machines[i].vm))
+                        m->auto_start[m->n_auto_start++] = xstrdup(m->machines[i].name);
+        start_next(m);
+}

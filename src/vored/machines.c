@@ -1,0 +1,86 @@
+#include "vored/manager.h"
+
+#include "base/str.h"
+
+/* The index of name, or where it would stand. */
+static size_t place(const struct manager *m, const char *name, bool *ret_found) {
+        size_t low = 0, high = m->n_machines;
+
+        while (low < high) {
+                size_t mid = (low + high) / 2;
+                int c = strcmp(m->machines[mid].name, name);
+
+                if (c == 0) {
+                        *ret_found = true;
+                        return mid;
+                }
+                if (c < 0)
+                        low = mid + 1;
+                else
+                        high = mid;
+        }
+        *ret_found = false;
+        return low;
+}
+
+struct machine *machine_find(struct manager *m, const char *name) {
+        bool found;
+        size_t i = place(m, name, &found);
+
+        return found ? &m->machines[i] : NULL;
+}
+
+struct machine *machine_add(struct manager *m, const char *name, struct vm *vm, char *broken) {
+        bool found;
+        size_t i = place(m, name, &found);
+
+        m->machines = xrealloc(m->machines, m->n_machines + 1, sizeof(*m->machines));
+        memmove(&m->machines[i + 1], &m->machines[i], (m->n_machines - i) * sizeof(*m->machines));
+        m->n_machines++;
+        m->machines[i] = (struct machine) { .name = xstrdup(name), .vm = vm, .broken = broken };
+        return &m->machines[i];
+}
+
+static void machine_done(struct machine *machine) {
+        vm_free(machine->vm);
+        free(machine->broken);
+        free(machine->name);
+}
+
+void machine_remove(struct manager *m, struct machine *machine) {
+        size_t i = (size_t) (machine - m->machines);
+
+        machine_done(machine);
+        m->n_machines--;
+        memmove(&m->machines[i], &m->machines[i + 1], (m->n_machines - i) * sizeof(*m->machines));
+}
+
+void machines_free(struct manager *m) {
+        for (size_t i = 0; i < m->n_machines; i++)
+                machine_done(&m->machines[i]);
+        free(m->machines);
+        m->machines = NULL;
+        m->n_machines = 0;
+}
+
+size_t machines_uses(const struct vm *vm, struct complete_use **ret, uint64_t *ret_memory, void *data) {
+        struct manager *m = data;
+        struct complete_use *uses = NULL;
+        size_t n = 0;
+
+        *ret_memory = 0;
+        for (size_t i = 0; i < m->n_machines; i++) {
+                struct vm *other = m->machines[i].vm;
+                const struct complete_use *disks;
+
+                if (!other || other == vm || !vm_active(other))
+                        continue;
+                size_t count = vm_disks(other, &disks);
+                *ret_memory += vm_memory(other);
+                uses = xrealloc(uses, n + count + 1, sizeof(*uses));
+                memcpy(uses + n, disks, count * sizeof(*uses));
+                n += count;
+        }
+        *ret = uses;
+        return n;
+}

@@ -1,0 +1,178 @@
+#include "vored/manager.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "interface.h"
+
+#include <errno.h>
+
+#define METHOD(name_, ...) { .name = "dev.vore.Manager." name_, __VA_ARGS__ }
+
+static void not_yet(struct rpc_call *call, const json_t *params, void *manager);
+
+/* One row per method; the interface file is held against them at start. */
+static const struct rpc_method methods[] = {
+        METHOD("Load", .fn = method_load),
+        METHOD("Save", .fn = method_save),
+        METHOD("Unload", .fn = method_unload),
+        METHOD("Forget", .fn = method_forget),
+        METHOD("Prepare", .fn = method_prepare, .more = true),
+        METHOD("Start", .fn = method_start, .more = true),
+        METHOD("Stop", .fn = method_stop, .more = true),
+        METHOD("Kill", .fn = method_kill),
+        METHOD("Pause", .fn = method_pause),
+        METHOD("Resume", .fn = method_resume),
+        METHOD("Reset", .fn = method_reset),
+        METHOD("List", .fn = method_list),
+        METHOD("Show", .fn = method_show),
+        METHOD("DiskPresets", .fn = method_disk_presets),
+        METHOD("Devices", .fn = not_yet),
+        METHOD("Attach", .fn = not_yet),
+        METHOD("Detach", .fn = not_yet),
+        METHOD("Reserve", .fn = not_yet),
+        METHOD("Release", .fn = not_yet),
+        METHOD("QemuCommand", .fn = method_qemu_command),
+        METHOD("Qmp", .fn = method_qmp),
+        METHOD("Console", .fn = method_console, .upgrade = true),
+        METHOD("Logs", .fn = method_logs, .more = true),
+        METHOD("Subscribe", .fn = method_subscribe, .more = true, .needs_more = true),
+        METHOD("Version", .fn = method_version),
+};
+
+const struct rpc_interface manager_interface = {
+        .name = "dev.vore.Manager",
+        .description = manager_interface_text,
+        .methods = methods,
+        .n_methods = ARRAY_SIZE(methods),
+};
+
+static void not_yet(struct rpc_call *call, const json_t *params, void *manager) {
+        method_not_supported(call, "This method");
+}
+
+void method_not_supported(struct rpc_call *call, const char *what) {
+        _cleanup_free_ char *text = xasprintf("%s is not supported by this version", what);
+
+        rpc_fail(call, "NotSupported", json_pack("{s:s, s:s}", "what", what, "message", text));
+}
+
+void method_fail(struct rpc_call *call, const struct error *err) {
+        const char *name = err->code == -EACCES || err->code == -EPERM ? "PermissionDenied" : "Failed";
+
+        rpc_fail(call, name, json_pack("{s:o}", "message", json_string_lossy(error_text(err))));
+}
+
+static json_t *candidates(struct manager *m, const char *name) {
+        json_t *array = json_array();
+        enum { MOST = 20 };
+
+        for (size_t i = 0; i < m->n_machines && json_array_size(array) < MOST; i++)
+                if (m->n_machines <= MOST || str_distance(name, m->machines[i].name) <= 3)
+                        json_push_str(array, m->machines[i].name);
+        return array;
+}
+
+struct machine *method_machine(struct manager *m, struct rpc_call *call, const json_t *params) {
+        const char *name = json_get_str(params, "name", "");
+        struct machine *machine = machine_find(m, name);
+
+        if (!machine)
+                rpc_fail(call, "NoSuchMachine", json_pack("{s:s, s:o}", "name", name, "candidates",
+                                                          candidates(m, name)));
+        return machine;
+}
+
+struct vm *method_vm(struct manager *m, struct rpc_call *call, const json_t *params) {
+        struct machine *machine = method_machine(m, call, params);
+
+        if (machine && !machine->vm)
+                rpc_fail(call, "WrongState", json_pack("{s:s, s:s, s:o}", "name", machine->name, "state", "broken",
+                                                       "message", json_string_lossy(machine->broken)));
+        return machine ? machine->vm : NULL;
+}
+
+const char **method_strings(const json_t *params, const char *key, size_t *ret_n) {
+        const json_t *array = json_object_get(params, key);
+        const char **strings = xcalloc(json_array_size(array) + 1, sizeof(*strings));
+        size_t i, n = 0;
+        json_t *item;
+
+        json_array_foreach (array, i, item)
+                if (json_is_string(item))
+                        strings[n++] = json_string_value(item);
+        *ret_n = n;
+        return strings;
+}
+
+/* -- answers of operations ------------------------------------------------------------------------ */
+
+struct pending {
+        struct rpc_call *call;
+        double stop_timeout;
+};
+
+static void pending_step(struct vm *vm, const char *step, double seconds, void *data) {
+        struct pending *p = data;
+
+        (void) rpc_reply_more(p->call, json_pack("{s:{s:s, s:o}}", "step", "name", step, "seconds",
+                                                 seconds < 0 ? json_null() : json_real(seconds)));
+}
+
+static json_t *result_json(const struct vm *vm, const struct vm_result *result) {
+        json_t *j = json_object();
+
+        json_put_str(j, "name", vm_name(vm));
+        json_put_str(j, "state", vm_state_name(vm_state(vm)));
+        json_put(j, "pid", vm_pid(vm) > 0 ? json_integer(vm_pid(vm)) : NULL);
+        json_put(j, "seconds", json_real(result->seconds));
+        json_put(j, "steps", result->steps ? json_incref((json_t *) result->steps) : json_array());
+        json_put_str(j, "note", result->note);
+        json_put(j, "faults", result->faults ? json_incref((json_t *) result->faults) : NULL);
+        return j;
+}
+
+static void pending_fail(const struct pending *p, const struct vm *vm, const struct vm_result *result) {
+        json_t *message = json_string_lossy(result->message ? result->message : "");
+        const char *name = vm_name(vm), *operation;
+        double age = 0;
+
+        switch (result->outcome) {
+        case VM_WRONG_STATE:
+                operation = vm_operation(vm, &age);
+                rpc_fail(p->call, "WrongState", json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", name, "state",
+                                                          vm_state_name(vm_state(vm)), "operation", operation,
+                                                          "seconds", operation ? json_real(age) : json_null(),
+                                                          "message", message));
+                break;
+        case VM_INVALID:
+                json_decref(message);
+                rpc_fail(p->call, "InvalidDefinition", json_pack("{s:O}", "faults", result->faults));
+                break;
+        case VM_START_FAILED:
+                rpc_fail(p->call, "StartFailed", json_pack("{s:s, s:o}", "name", name, "reason", message));
+                break;
+        case VM_STOP_TIMEOUT:
+                rpc_fail(p->call, "StopTimeout", json_pack("{s:s, s:f, s:o}", "name", name, "seconds",
+                                                           p->stop_timeout, "message", message));
+                break;
+        default:
+                rpc_fail(p->call, "Failed", json_pack("{s:o}", "message", message));
+        }
+}
+
+static void pending_done(struct vm *vm, const struct vm_result *result, void *data) {
+        struct pending *p = data;
+
+        if (result->outcome == VM_DONE)
+                rpc_reply(p->call, result_json(vm, result));
+        else
+                pending_fail(p, vm, result);
+        free(p);
+}
+
+struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double stop_timeout) {
+        struct pending *p = xcalloc(1, sizeof(*p));
+
+        *p = (struct pending) { .call = call, .stop_timeout = stop_timeout };
+        return (struct vm_watch) { .step = rpc_wants_more(call) ? pending_step : NULL, .done = pending_done, .data = p };
+}
