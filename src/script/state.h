@@ -11,7 +11,8 @@
 
 enum {
         STATE_ARGS_MAX = 4096,
-        STATE_ARG_MAX = 64 * 1024, /* bytes of one argument */
+        STATE_ARG_MAX = 64 * 1024,         /* bytes of one argument */
+        STATE_ARGS_BYTES_MAX = 1024 * 1024, /* of all: the kernel takes 2 MiB, with the environment */
         STATE_NOTES_MAX = 64,      /* warnings, copies, allows: each */
         STATE_NOTE_MAX = 1024,     /* bytes of one warning */
 };
@@ -22,6 +23,7 @@ struct state {
         lua_State *lua;               /* the main thread */
         lua_State *volatile current;  /* the coroutine that runs, or the main thread */
         struct script_result *result; /* borrowed: being filled in */
+        size_t args_bytes;
         bool device_next;             /* vm:arg got "-device": its value comes next */
         struct error error;           /* what a wrapper is about to raise */
         char *scratch;                /* owned: text on its way to Lua */

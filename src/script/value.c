@@ -13,6 +13,7 @@ struct walk {
         struct error *err;
         unsigned nodes;
         unsigned depth;
+        size_t bytes; /* of strings and keys: the same one may stand in a table a thousand times */
         char path[256]; /* "file.cache": cut if too long */
 };
 
@@ -115,6 +116,8 @@ static int walk_member(struct walk *w, json_t *object) {
         key = lua_tolstring(w->L, -2, &len);
         if (strlen(key) != len)
                 return fail(w, "a key holds a NUL byte");
+        if ((w->bytes += len) > VALUE_BYTES_MAX)
+                return fail(w, "too much text");
         len = path_enter(w, key, 0);
         r = walk_value(w, lua_gettop(w->L), &item);
         if (r < 0)
@@ -197,6 +200,8 @@ static int walk_value(struct walk *w, int index, json_t **ret) {
                 return walk_number(w, index, ret);
         case LUA_TSTRING:
                 text = lua_tolstring(w->L, index, &len);
+                if ((w->bytes += len) > VALUE_BYTES_MAX)
+                        return fail(w, "too much text");
                 *ret = json_stringn(text, len);
                 return *ret ? 0 : fail(w, "a string is not valid UTF-8");
         case LUA_TTABLE:

@@ -16,6 +16,10 @@ static int check_room(struct state *s, size_t len) {
                 return error_set(&s->error, -E2BIG, "an argument is longer than %d KiB", STATE_ARG_MAX / 1024);
         if (s->result->argv.n + 2 > STATE_ARGS_MAX)
                 return error_set(&s->error, -E2BIG, "more than %d arguments", STATE_ARGS_MAX);
+        s->args_bytes += len + 1;
+        if (s->args_bytes > STATE_ARGS_BYTES_MAX)
+                return error_set(&s->error, -E2BIG, "the arguments are longer than %d KiB in all",
+                                 STATE_ARGS_BYTES_MAX / 1024);
         return 0;
 }
 

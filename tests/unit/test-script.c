@@ -18,6 +18,7 @@ static void test_arg(void **state) {
         fixture_expect_fault(&f, "vm:arg(string.rep('x', 65537))", "longer than 64 KiB");
         fixture_expect_fault(&f, "for i = 1, 5000 do vm:arg(i) end", "more than 4096 arguments");
         assert_int_equal(fixture_build(&f, "vm:arg(string.rep('x', 65536))"), 0);
+        fixture_expect_fault(&f, "for i = 1, 17 do vm:arg(string.rep('x', 65000)) end", "longer than 1024 KiB in all");
 }
 
 static void test_devices(void **state) {
@@ -91,6 +92,9 @@ static void test_tojson(void **state) {
                        "{\"driver\":\"d\",\"a\":[1,\"x\",true,1.5],\"b\":1} \"a\\\"b\" {} null 3");
         fixture_expect_fault(&f, "tojson({ a = vm })", "tojson: a: a userdata");
         fixture_expect_fault(&f, "tojson()", "value expected");
+        fixture_expect_fault(&f,
+                             "local s, t = string.rep('x', 100000), {} for i = 1, 1000 do t[i] = s end tojson(t)",
+                             "tojson: [11]: too much text");
 }
 
 static void test_instance_and_global(void **state) {
@@ -256,20 +260,21 @@ static void test_qemu(void **state) {
 
 static void test_gone_options(void **state) {
         static const char body[] = "vm:arg('-no-hpet', '-a', '-no-hpet', '--no-acpi', '-runas', 'nobody', '-watchdog', "
-                                   "'i6300esb')";
+                                   "'i6300esb', '-realtime', 'mlock=off', '-tdf')";
         _cleanup_fixture_ struct fixture f;
 
         fixture_init(&f);
         f.req.caps = &f.caps;
         f.caps.text = xstrdup("");
         f.caps.version = xstrdup("7.2.22");
-        fixture_expect(&f, body, "-no-hpet -a -no-hpet --no-acpi -device i6300esb");
-        assert_int_equal(f.result.n_warnings, 2);
+        fixture_expect(&f, body, "-no-hpet -a -no-hpet --no-acpi -device i6300esb -overcommit mem-lock=off");
+        assert_int_equal(f.result.n_warnings, 4);
         free(f.caps.version);
         f.caps.version = xstrdup("10.0.13");
         fixture_expect(&f, body,
-                       "-machine hpet=off -a -machine hpet=off -machine acpi=off -device i6300esb");
-        assert_int_equal(f.result.n_warnings, 4);
+                       "-machine hpet=off -a -machine hpet=off -machine acpi=off -device i6300esb "
+                       "-overcommit mem-lock=off");
+        assert_int_equal(f.result.n_warnings, 6);
         assert_string_equal(f.result.warnings[0],
                             "-no-hpet is gone from this QEMU: written as -machine hpet=off");
 }
