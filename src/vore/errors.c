@@ -92,7 +92,9 @@ static char *stop_timeout(const json_t *params) {
                 return xasprintf("%s did not power off in %s and runs on; end it with: vore kill %s", name,
                                  output_span(json_number_value(json_object_get(params, "seconds")), span),
                                  name);
-        return xasprintf("%s%s%s", message, strstr(message, "vore ") ? "" : "; end it with: vore kill ",
+        return xasprintf("%s%s%s%s%s", str_starts(message, name) ? "" : name,
+                         str_starts(message, name) ? "" : ": ", message,
+                         strstr(message, "vore ") ? "" : "; end it with: vore kill ",
                          strstr(message, "vore ") ? "" : name);
 }
 

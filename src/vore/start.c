@@ -50,7 +50,7 @@ static int start(struct cli *c, const char *method, const char *name, const json
         faults_print(c, news);
         note = json_get_str(reply, "note", NULL);
         if (note)
-                cli_note(c, "%s", note);
+                cli_note(c, "%s: %s", name, note);
         if (args_has(c->args, OPTION_JSON))
                 return print_started_json(c, reply, name);
         print_started(reply, name);
@@ -111,7 +111,7 @@ int verb_power(struct cli *c) {
                 return r;
         note = json_get_str(reply, "note", NULL);
         if (note)
-                cli_note(c, "%s", note);
+                cli_note(c, "%s: %s", name, note);
         if (args_has(c->args, OPTION_JSON)) {
                 json_t *out = daemon_params(name);
 

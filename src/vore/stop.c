@@ -35,7 +35,7 @@ static void print_stopped(struct cli *c, const char *name, const json_t *reply) 
 
         faults_print(c, json_object_get(reply, "faults"));
         if (note)
-                cli_note(c, "%s", note);
+                cli_note(c, "%s: %s", name, note);
         printf("%s is %s", name, json_get_str(reply, "state", "stopped"));
         if (json_is_number(seconds))
                 printf(" (%s)", output_span(json_number_value(seconds), span));

@@ -106,6 +106,8 @@ static void test_errors(void **state) {
              "start: a: no disk; its log: vore logs a");
         says("stop", "StopTimeout", "{\"name\": \"a\", \"seconds\": 60.0, \"message\": \"\"}",
              "a did not power off in 60.0 s and runs on; end it with: vore kill a");
+        says("stop", "StopTimeout", "{\"name\": \"a\", \"message\": \"the guest sleeps\"}",
+             "a: the guest sleeps; end it with: vore kill a");
         says("load", "NotSupported", "{\"what\": \"vfio\"}", "vfio is not supported by this version");
         says("load", "org.varlink.service.MethodNotFound", "{}",
              "the daemon at /s does not know Method: it is not of this version of vore; restart it");
