@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <linux/loop.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -12,8 +14,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -250,12 +254,31 @@ static void drop_to_user(struct bench *b) {
         b->spec.gid = GID;
 }
 
+/* Rights that would outlive a mere change of the uid: inheritable and ambient capabilities, groups, the bit
+ * that keeps capabilities. */
+static void cling_to_rights(bool cling) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+        gid_t group = 5;
+
+        assert_int_equal(syscall(SYS_capget, &header, sets), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+                sets[i].inheritable = cling ? sets[i].permitted : 0;
+        assert_int_equal(syscall(SYS_capset, &header, sets), 0);
+        if (cling)
+                assert_int_equal(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0), 0);
+        assert_int_equal(prctl(PR_SET_KEEPCAPS, cling ? 1 : 0), 0);
+        assert_int_equal(setgroups(cling ? 1 : 0, &group), 0);
+}
+
 static void dropped(void **state) {
         struct bench *b = *state;
 
         need_root();
         drop_to_user(b);
+        cling_to_rights(true);
         run(b);
+        cling_to_rights(false);
         check_clean(b);
         _cleanup_free_ char *status = proc_file(b, "status");
         status_is(status, "Uid", "70123\t70123\t70123\t70123");
@@ -272,10 +295,10 @@ static void descriptors(void **state) {
         _cleanup_free_ char *secret = make_file(b, "secret", "s", 0600),
                             *one = make_file(b, "one", "1", 0600), *two = make_file(b, "two", "2", 0600);
         int a = open(one, O_RDONLY | O_CLOEXEC), c = open(two, O_RDONLY | O_CLOEXEC);
-        /* Each wants the other's number. */
-        struct process_fd fds[] = {
-                { .target_fd = c, .fd = a }, { .target_fd = a, .fd = c }, { 40, a }, { 41, c }
-        };
+        struct process_fd fds[20]; /* over our own numbers, and those that a copy would get */
+
+        for (int i = 0; i < 20; i++)
+                fds[i] = (struct process_fd){ .target_fd = 3 + i, .fd = i % 2 ? a : c };
         struct process_file files[] = { { 43, secret, O_RDWR },
                                         { 42, secret, O_RDONLY },
                                         { 44, b->folder, O_DIRECTORY } };
@@ -287,14 +310,12 @@ static void descriptors(void **state) {
         b->spec.files = files;
         b->spec.n_files = ARRAY_SIZE(files);
         run(b);
-        fd_is(b, c, one);
-        fd_is(b, a, two);
-        fd_is(b, 40, one);
-        fd_is(b, 41, two);
+        for (int i = 0; i < 20; i++)
+                fd_is(b, 3 + i, i % 2 ? one : two);
         fd_is(b, 42, secret);
         fd_is(b, 43, secret);
         fd_is(b, 44, b->folder);
-        assert_int_equal(count_fds(b), 10);
+        assert_int_equal(count_fds(b), 26);
         _cleanup_free_ char *info = proc_file(b, "fdinfo/43");
         long flags = strtol(strstr(info, "flags:") + 6, NULL, 8);
         assert_int_equal(flags & O_ACCMODE, O_RDWR);
