@@ -137,9 +137,12 @@ static void read_item(const struct schema *schema, const struct node *table, str
                 else
                         unknown_key(schema, item, n, in);
         }
+        /* Where the whole section is missing, the file's beginning is the place. */
+        const struct loc place = item->loc.line ? item->loc : (struct loc){ 1, 1 };
+
         for (size_t i = 0; i < section->n_rows; i++)
                 if ((section->rows[i].flags & ROW_REQUIRED) && !seen[i])
-                        diag_error(in->diags, item->loc, section_key(in->arena, item, section->rows[i].name),
+                        diag_error(in->diags, place, section_key(in->arena, item, section->rows[i].name),
                                    NULL, "is required");
 }
 
