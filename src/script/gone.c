@@ -4,9 +4,9 @@
 
 #include "base/str.h"
 
-/* One row per option. since: the first version without it, as major * 100 + minor (7.2 is the oldest that vore
- * knows). with: what is written instead, "%s" standing for the value without strip; NULL: nothing, and note says why.
- * Sources: "Removed features" of QEMU's documentation. */
+/* One row per option. since: the first version without it, as major * 100 + minor (7.2 is the oldest that
+ * vore knows). with: what is written instead, "%s" standing for the value without strip; NULL: nothing, and
+ * note says why. Sources: "Removed features" of QEMU's documentation. */
 static const struct gone {
         const char *option;
         bool value;
@@ -59,8 +59,8 @@ static void warn(struct script_result *r, const struct gone *g, const char *argu
         if (g->note)
                 r->warnings[r->n_warnings++] = xasprintf("%s is left out: %s", g->option, g->note);
         else
-                r->warnings[r->n_warnings++] = xasprintf("%s is gone from this QEMU: written as %s %s", g->option,
-                                                         g->with, argument);
+                r->warnings[r->n_warnings++] = xasprintf("%s is gone from this QEMU: written as %s %s",
+                                                         g->option, g->with, argument);
 }
 
 static void rewrite_one(struct script_result *r, const struct gone *g, const char *value, bool *warned) {

@@ -3,6 +3,6 @@
 
 #include "script/script.h"
 
-/* Rewrites r->argv for this version of QEMU ("7.2.22"; "" or NULL: unknown, then only what no QEMU under vored
- * accepts), with one warning in r->warnings for each option that was rewritten. */
+/* Rewrites r->argv for this version of QEMU ("7.2.22"; "" or NULL: unknown, then only what no QEMU under
+ * vored accepts), with one warning in r->warnings for each option that was rewritten. */
 void gone_rewrite(struct script_result *r, const char *version);

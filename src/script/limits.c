@@ -81,8 +81,8 @@ void *limits_alloc(void *state, void *ptr, size_t old_size, size_t new_size) {
                 return NULL;
         }
         if (new_size > old && s->memory_used - old + new_size > s->memory_max) {
-                /* Lua collects its garbage after the first refusal and asks again for the same. What it raises
-                 * after the second a pcall would catch, and no message handler sees it. */
+                /* Lua collects its garbage after the first refusal and asks again for the same. What it
+                 * raises after the second a pcall would catch, and no message handler sees it. */
                 if (s->refused == new_size)
                         report_and_exit(s, -ENOMEM, s->refused_text);
                 s->refused = new_size;

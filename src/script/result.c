@@ -19,7 +19,7 @@ void script_result_done(struct script_result *r) {
         for (size_t i = 0; i < r->n_warnings; i++)
                 free(r->warnings[i]);
         free(r->warnings);
-        *r = (struct script_result) { 0 };
+        *r = (struct script_result){ 0 };
 }
 
 json_t *script_result_to_json(const struct script_result *r) {
@@ -78,7 +78,7 @@ static int read_copies(const json_t *j, struct script_result *r, struct error *e
                 if (!target || !source)
                         return error_set(err, -EINVAL, "the script's result: copies[%zu] is no copy", i);
                 r->copies[r->n_copies++] =
-                        (struct script_copy) { .target = xstrdup(target), .source = xstrdup(source) };
+                        (struct script_copy){ .target = xstrdup(target), .source = xstrdup(source) };
         }
         return 0;
 }
@@ -96,9 +96,9 @@ static int read_allows(const json_t *j, struct script_result *r, struct error *e
 
                 if (!path || !json_is_boolean(json_object_get(item, "write")))
                         return error_set(err, -EINVAL, "the script's result: allows[%zu] is no path", i);
-                r->allows[r->n_allows++] = (struct script_allow) {
-                        .path = xstrdup(path), .write = json_get_bool(item, "write", false)
-                };
+                r->allows[r->n_allows++] =
+                        (struct script_allow){ .path = xstrdup(path),
+                                               .write = json_get_bool(item, "write", false) };
         }
         return 0;
 }

@@ -28,10 +28,10 @@ static const struct refusal {
 };
 
 static const luaL_Reg libraries[] = {
-        { LUA_GNAME, luaopen_base },         { LUA_LOADLIBNAME, luaopen_package },
+        { LUA_GNAME, luaopen_base },          { LUA_LOADLIBNAME, luaopen_package },
         { LUA_COLIBNAME, luaopen_coroutine }, { LUA_TABLIBNAME, luaopen_table },
-        { LUA_IOLIBNAME, luaopen_io },       { LUA_OSLIBNAME, luaopen_os },
-        { LUA_STRLIBNAME, luaopen_string },  { LUA_MATHLIBNAME, luaopen_math },
+        { LUA_IOLIBNAME, luaopen_io },        { LUA_OSLIBNAME, luaopen_os },
+        { LUA_STRLIBNAME, luaopen_string },   { LUA_MATHLIBNAME, luaopen_math },
         { LUA_UTF8LIBNAME, luaopen_utf8 },
 };
 
@@ -65,7 +65,8 @@ static int l_io_open(lua_State *L) {
         replay_host(L);
 
         if (!str_eq(mode, "r") && !str_eq(mode, "rb"))
-                return luaL_error(L, "io.open with mode \"%s\" is not there: scripts can only read files", mode);
+                return luaL_error(L, "io.open with mode \"%s\" is not there: scripts can only read files",
+                                  mode);
         return call_original(L);
 }
 
@@ -111,8 +112,8 @@ static int l_dofile(lua_State *L) {
         return lua_gettop(L) - 1;
 }
 
-/* coroutine.resume, which keeps track of who runs: a deadline must find the innermost line. The original does not
- * raise once its first argument is a coroutine. */
+/* coroutine.resume, which keeps track of who runs: a deadline must find the innermost line. The original does
+ * not raise once its first argument is a coroutine. */
 static int l_resume(lua_State *L) {
         struct state *s = state_of(L);
         lua_State *before = s->current;

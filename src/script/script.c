@@ -133,7 +133,8 @@ static int state_run(struct state *s, lua_CFunction fn, json_t **ret_presets, st
                 return error_set(err, -ENOMEM, "%s:1: cannot make a Lua state", s->req->path);
         *(struct state **) lua_getextraspace(s->lua) = s;
         lua_setwarnf(s->lua, on_warn, s);
-        /* Large buffers are refused without a collection: do not let garbage pile up to twice of what is used. */
+        /* Large buffers are refused without a collection: do not let garbage pile up to twice of what is
+         * used. */
         (void) lua_gc(s->lua, LUA_GCINC, 120, 0, 0);
         limits_arm(s);
         lua_pushcfunction(s->lua, message_handler);
@@ -150,7 +151,8 @@ static int state_run(struct state *s, lua_CFunction fn, json_t **ret_presets, st
         return r;
 }
 
-int script_run(const struct script_request *req, int report_fd, struct script_result *ret, struct error *err) {
+int script_run(const struct script_request *req, int report_fd, struct script_result *ret,
+               struct error *err) {
         struct script_result result = { 0 };
         struct state s = { .req = req, .report_fd = report_fd, .result = &result };
         int r;

@@ -1,6 +1,6 @@
 /* What belongs to one run of a script. Every C function that Lua calls finds it in the extra space of its
- * lua_State. An error that a Lua function has to raise is put here first (its text then belongs to the state),
- * so that nothing is lost when lua_error() jumps. */
+ * lua_State. An error that a Lua function has to raise is put here first (its text then belongs to the
+ * state), so that nothing is lost when lua_error() jumps. */
 #pragma once
 
 #include <lua.h>
@@ -11,10 +11,10 @@
 
 enum {
         STATE_ARGS_MAX = 4096,
-        STATE_ARG_MAX = 64 * 1024,         /* bytes of one argument */
+        STATE_ARG_MAX = 64 * 1024,          /* bytes of one argument */
         STATE_ARGS_BYTES_MAX = 1024 * 1024, /* of all: the kernel takes 2 MiB, with the environment */
-        STATE_NOTES_MAX = 64,      /* warnings, copies, allows: each */
-        STATE_NOTE_MAX = 1024,     /* bytes of one warning */
+        STATE_NOTES_MAX = 64,               /* warnings, copies, allows: each */
+        STATE_NOTE_MAX = 1024,              /* bytes of one warning */
 };
 
 struct state {
@@ -24,14 +24,14 @@ struct state {
         lua_State *volatile current;  /* the coroutine that runs, or the main thread */
         struct script_result *result; /* borrowed: being filled in */
         size_t args_bytes;
-        bool device_next;             /* vm:arg got "-device": its value comes next */
-        struct error error;           /* what a wrapper is about to raise */
-        char *scratch;                /* owned: text on its way to Lua */
+        bool device_next;   /* vm:arg got "-device": its value comes next */
+        struct error error; /* what a wrapper is about to raise */
+        char *scratch;      /* owned: text on its way to Lua */
         size_t memory_used, memory_max;
-        size_t refused;               /* size that was refused last, without a success since */
-        char refused_text[1024];      /* "file:12: needs more than 256 MiB of memory" */
+        size_t refused;          /* size that was refused last, without a success since */
+        char refused_text[1024]; /* "file:12: needs more than 256 MiB of memory" */
         volatile sig_atomic_t expired;
-        char expired_text[64];        /* "ran longer than 5 s" */
+        char expired_text[64]; /* "ran longer than 5 s" */
         char memory_text[64];
 };
 
@@ -55,7 +55,7 @@ void sandbox_open(lua_State *L);
 
 /* vm.c */
 void vm_open(lua_State *L);       /* makes the class */
-void script_vm_new(lua_State *L);        /* pushes a vm object */
+void script_vm_new(lua_State *L); /* pushes a vm object */
 void vm_finish(struct state *s);  /* writes down an argument that still waits */
 
 /* vore.c: the globals vore, qemu, global, tojson, print. */

@@ -13,7 +13,7 @@ struct walk {
         struct error *err;
         unsigned nodes;
         unsigned depth;
-        size_t bytes; /* of strings and keys: the same one may stand in a table a thousand times */
+        size_t bytes;   /* of strings and keys: the same one may stand in a table a thousand times */
         char path[256]; /* "file.cache": cut if too long */
 };
 
@@ -59,8 +59,7 @@ static json_t *sorted(json_t *object) {
         json_t *ret = json_object(), *value;
         const char *key;
 
-        json_object_foreach(object, key, value)
-                keys[i++] = key;
+        json_object_foreach(object, key, value) keys[i++] = key;
         qsort(keys, n, sizeof(*keys), key_compare);
         for (i = 0; i < n; i++)
                 json_put(ret, keys[i], json_incref(json_object_get(object, keys[i])));

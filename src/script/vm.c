@@ -13,7 +13,8 @@ enum { VM_COUNTERS = 1, VM_DEVICES = 2, VM_VALUES = 2 }; /* user values: tables 
 
 static int check_room(struct state *s, size_t len) {
         if (len > STATE_ARG_MAX)
-                return error_set(&s->error, -E2BIG, "an argument is longer than %d KiB", STATE_ARG_MAX / 1024);
+                return error_set(&s->error, -E2BIG, "an argument is longer than %d KiB",
+                                 STATE_ARG_MAX / 1024);
         if (s->result->argv.n + 2 > STATE_ARGS_MAX)
                 return error_set(&s->error, -E2BIG, "more than %d arguments", STATE_ARGS_MAX);
         s->args_bytes += len + 1;
@@ -35,9 +36,9 @@ static void remember_device(lua_State *L, const json_t *device) {
         lua_pop(L, 1);
 }
 
-/* A raw value of -device: JSON becomes key=value too, as QEMU creates all devices of the one form before all of
- * the other, whatever their order. *ret: the device, for its id; NULL if it is not understood: QEMU will say
- * what is wrong with it. */
+/* A raw value of -device: JSON becomes key=value too, as QEMU creates all devices of the one form before all
+ * of the other, whatever their order. *ret: the device, for its id; NULL if it is not understood: QEMU will
+ * say what is wrong with it. */
 static int add_raw_device(struct state *s, const char *text, size_t len, json_t **ret) {
         _cleanup_json_ json_t *device = NULL;
         int r;
@@ -64,7 +65,8 @@ static int add_text(lua_State *L, const char *text, size_t len) {
         int r;
 
         if (!valid || strlen(text) != len)
-                return error_set(&s->error, -EINVAL, "an argument that is not valid UTF-8, or with a NUL byte");
+                return error_set(&s->error, -EINVAL,
+                                 "an argument that is not valid UTF-8, or with a NUL byte");
         r = check_room(s, len);
         if (r < 0)
                 return r;

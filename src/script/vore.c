@@ -158,7 +158,8 @@ static int note_copy(struct state *s, const char *target, const char *source) {
                 return error_set(&s->error, -EINVAL,
                                  "vore:get_file: \"%s\" is no path inside the instance folder", target);
         if (str_empty(source))
-                return error_set(&s->error, -EINVAL, "vore:get_file: there is no template for \"%s\"", target);
+                return error_set(&s->error, -EINVAL, "vore:get_file: there is no template for \"%s\"",
+                                 target);
         free(s->scratch);
         s->scratch = xasprintf("%s/%s", s->req->instance_dir, target);
         for (size_t i = 0; i < r->n_copies; i++)
@@ -168,7 +169,7 @@ static int note_copy(struct state *s, const char *target, const char *source) {
                 return error_set(&s->error, -E2BIG, "vore:get_file: more than %d files", STATE_NOTES_MAX);
         r->copies = xrealloc(r->copies, r->n_copies + 1, sizeof(*r->copies));
         r->copies[r->n_copies++] =
-                (struct script_copy) { .target = xstrdup(s->scratch), .source = xstrdup(source) };
+                (struct script_copy){ .target = xstrdup(s->scratch), .source = xstrdup(source) };
         return 0;
 }
 
@@ -192,7 +193,7 @@ static int note_allow(struct state *s, const char *path, const char *mode) {
                 return error_set(&s->error, -E2BIG, "vore:allow: more than %d paths", STATE_NOTES_MAX);
         r->allows = xrealloc(r->allows, r->n_allows + 1, sizeof(*r->allows));
         r->allows[r->n_allows++] =
-                (struct script_allow) { .path = xstrdup(path), .write = str_eq(mode, "rw") };
+                (struct script_allow){ .path = xstrdup(path), .write = str_eq(mode, "rw") };
         return 0;
 }
 

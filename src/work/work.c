@@ -136,13 +136,13 @@ static int work_watch(struct work *w, sd_event *loop, struct error *err) {
         if (r >= 0)
                 r = sd_event_add_io(loop, &w->death, w->worker.pidfd, EPOLLIN, on_death, w);
         if (r >= 0)
-                r = sd_event_add_time_relative(loop, &w->timer, CLOCK_MONOTONIC, w->deadline_ms * 1000ULL, 1000,
-                                               on_timer, w);
+                r = sd_event_add_time_relative(loop, &w->timer, CLOCK_MONOTONIC, w->deadline_ms * 1000ULL,
+                                               1000, on_timer, w);
         return r < 0 ? error_errno(err, r, "%s: cannot watch the worker", w->name) : 0;
 }
 
-int work_start(sd_event *loop, const char *name, unsigned deadline_ms, work_fn fn, void *arg, work_done_fn done,
-               void *data, struct work **ret, struct error *err) {
+int work_start(sd_event *loop, const char *name, unsigned deadline_ms, work_fn fn, void *arg,
+               work_done_fn done, void *data, struct work **ret, struct error *err) {
         _cleanup_(work_freep) struct work *w = xcalloc(1, sizeof(*w));
         int r;
 

@@ -117,7 +117,7 @@ int worker_spawn(struct worker *w, work_fn fn, void *arg, struct error *err) {
                 (void) waitpid(pid, NULL, 0);
                 return error_errno(err, r, "cannot watch a worker");
         }
-        *w = (struct worker) { .pid = pid, .pidfd = pidfd, .report_fd = TAKE_FD(read_fd) };
+        *w = (struct worker){ .pid = pid, .pidfd = pidfd, .report_fd = TAKE_FD(read_fd) };
         return 0;
 }
 

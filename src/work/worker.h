@@ -10,7 +10,7 @@ struct worker {
         int report_fd;        /* owned, non-blocking; -1 after its end */
         struct strbuf report; /* what it wrote so far */
 };
-#define WORKER_INIT ((struct worker) { .pid = -1, .pidfd = -1, .report_fd = -1 })
+#define WORKER_INIT ((struct worker){ .pid = -1, .pidfd = -1, .report_fd = -1 })
 
 /* Forks. The child closes every descriptor but stderr and its pipe (0 and 1 become /dev/null), takes default
  * signal dispositions and an empty mask, dies with its parent, calls fn, writes {"result": …} or
@@ -21,8 +21,8 @@ int worker_spawn(struct worker *w, work_fn fn, void *arg, struct error *err);
  * WORK_RESULT_MAX; -errno. */
 int worker_read(struct worker *w);
 
-/* After the death: reads the rest, reaps it and gives its result or its error. -ECHILD: it died by a signal or
- * said nothing. */
+/* After the death: reads the rest, reaps it and gives its result or its error. -ECHILD: it died by a signal
+ * or said nothing. */
 int worker_collect(struct worker *w, json_t **ret, struct error *err);
 
 /* Reaps if it is dead: true. Never blocks. */

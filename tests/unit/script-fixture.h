@@ -53,11 +53,11 @@ static inline void fixture_write(struct fixture *f, const char *name, const char
 }
 
 static inline void fixture_init(struct fixture *f) {
-        *f = (struct fixture) { .dir = "/tmp/vore-script-XXXXXX" };
+        *f = (struct fixture){ .dir = "/tmp/vore-script-XXXXXX" };
         assert_non_null(mkdtemp(f->dir));
         f->instance = json_pack("{s:s, s:i, s:[]}", "name", "t", "memory", 256, "disks");
         f->global = json_object();
-        f->req = (struct script_request) {
+        f->req = (struct script_request){
                 .path = xasprintf("%s/qemu.lua", f->dir),
                 .library_dir = TEST_LUA_DIR,
                 .instance = f->instance,

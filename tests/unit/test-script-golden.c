@@ -1,6 +1,6 @@
-/* tests/golden/script/NAME.json, merged over base.json, through the default script (or NAME.lua) gives NAME.argv:
- * one option with its values a line. VORE_UPDATE_GOLDEN=1 rewrites them. The scripts run in this process: leaks
- * are seen. */
+/* tests/golden/script/NAME.json, merged over base.json, through the default script (or NAME.lua) gives
+ * NAME.argv: one option with its values a line. VORE_UPDATE_GOLDEN=1 rewrites them. The scripts run in this
+ * process: leaks are seen. */
 #include "script-fixture.h"
 
 #include <dirent.h>
@@ -38,9 +38,9 @@ static char *print_result(const struct script_result *r) {
 
 static char *build(const char *name) {
         _cleanup_json_ json_t *instance = load("base"), *own = str_eq(name, "base") ? NULL : load(name);
-        _cleanup_json_ json_t *global = json_pack("{s:{s:{s:s,s:s}}}", "uefi", "default", "boot_code",
-                                                  "/usr/share/OVMF/OVMF_CODE_4M.fd", "template",
-                                                  "/usr/share/OVMF/OVMF_VARS_4M.fd");
+        _cleanup_json_ json_t *global =
+                json_pack("{s:{s:{s:s,s:s}}}", "uefi", "default", "boot_code",
+                          "/usr/share/OVMF/OVMF_CODE_4M.fd", "template", "/usr/share/OVMF/OVMF_VARS_4M.fd");
         _cleanup_(caps_done) struct caps caps = { 0 };
         _cleanup_free_ char *script = xasprintf(TEST_GOLDEN "/%s.lua", name);
         struct script_request req = { .path = script,
@@ -58,8 +58,8 @@ static char *build(const char *name) {
         assert_int_equal(caps_parse("vore-caps 1 x\nversion 10.0.13\n", &caps, NULL), 0);
         if (access(script, F_OK) < 0)
                 req.path = TEST_LUA_DIR "/qemu.lua";
-        assert_int_equal(setenv("VORE_HOST_ROOT", strstr(name, "amd") ? TEST_GOLDEN "/host-amd" : TEST_GOLDEN "/host-intel",
-                                1),
+        assert_int_equal(setenv("VORE_HOST_ROOT",
+                                strstr(name, "amd") ? TEST_GOLDEN "/host-amd" : TEST_GOLDEN "/host-intel", 1),
                          0);
         if (script_run(&req, -1, &result, &err) < 0)
                 print_error("%s: %s\n", name, error_text(&err));
@@ -70,7 +70,8 @@ static char *build(const char *name) {
 }
 
 static void check(const char *name) {
-        _cleanup_free_ char *text = build(name), *path = xasprintf(TEST_GOLDEN "/%s.argv", name), *golden = NULL;
+        _cleanup_free_ char *text = build(name), *path = xasprintf(TEST_GOLDEN "/%s.argv", name),
+                            *golden = NULL;
         const char *update = getenv("VORE_UPDATE_GOLDEN");
 
         if (!str_empty(update)) {
@@ -107,9 +108,12 @@ static void test_refuses(void **state) {
                 const char *key, *value, *text;
         } rows[] = {
                 { "chipset", "\"pc\"", "only knows the chipset q35, not pc" },
-                { "disks", "[{\"preset\":\"ide\",\"path\":\"/a.img\",\"read_only\":true}]", "cannot be read-only" },
-                { "disks", "[{\"preset\":\"none\",\"path\":\"/a.img\"}]", "there are nvme, ssd, hdd, virtio, ide, iso" },
-                { "uefi", "{\"enabled\":true,\"boot_code\":\"\",\"template\":\"\"}", "no UEFI firmware was found" },
+                { "disks", "[{\"preset\":\"ide\",\"path\":\"/a.img\",\"read_only\":true}]",
+                  "cannot be read-only" },
+                { "disks", "[{\"preset\":\"none\",\"path\":\"/a.img\"}]",
+                  "there are nvme, ssd, hdd, virtio, ide, iso" },
+                { "uefi", "{\"enabled\":true,\"boot_code\":\"\",\"template\":\"\"}",
+                  "no UEFI firmware was found" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

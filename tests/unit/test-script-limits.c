@@ -25,11 +25,13 @@ static void test_refusals(void **state) {
                 { "io.close()", "io.close needs a file" },
                 { "io.lines()", "io.lines needs a file name" },
                 { "io.stdout:write('x')", "nil value (field 'stdout')" },
-                { "io.open('/tmp/vore-never', 'w')", "io.open with mode \"w\" is not there: scripts can only read" },
+                { "io.open('/tmp/vore-never', 'w')",
+                  "io.open with mode \"w\" is not there: scripts can only read" },
                 { "io.open('/tmp/vore-never', 'a')", "scripts can only read" },
                 { "io.open('/tmp/vore-never', 'r+')", "scripts can only read" },
                 { "io.open('/tmp/vore-never', 'rb+')", "scripts can only read" },
-                { "package.loadlib('/lib/x.so', '*')", "package.loadlib is not there: scripts cannot load C" },
+                { "package.loadlib('/lib/x.so', '*')",
+                  "package.loadlib is not there: scripts cannot load C" },
                 { "string.dump(function() end)", "string.dump is not there" },
                 { "dofile()", "string expected" },
                 { "debug.sethook()", "global 'debug'" },
@@ -52,19 +54,20 @@ static void test_what_is_there(void **state) {
         fixture_write(&f, "helper.lua", "return { value = ... }");
         fixture_write(&f, "sub/init.lua", "return 'sub'");
         assert_int_equal(setenv("VORE_TEST_VALUE", "v", 1), 0);
-        fixture_expect(&f,
-                       "local dir = package.path:match('^([^;]*)/%?%.lua') "
-                       "local file = io.open(dir .. '/data.txt') local first = file:read('l') file:close() "
-                       "local last for line in io.lines(dir .. '/data.txt') do last = line end "
-                       "assert(io.open('/nonexistent') == nil) "
-                       "assert(type(os.time()) == 'number' and os.date and os.clock() >= 0 and utf8.char(228)) "
-                       "local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) "
-                       "local ok, message = coroutine.resume(coroutine.create(function() error('x', 0) end)) "
-                       "vm:arg(first, last, require('helper').value, require('sub'), os.getenv('VORE_TEST_VALUE'), "
-                       "co(1), co(4), tostring(ok), message, load('return 7')(), loadstring('return 8')(), "
-                       "load('return x', 'n', 't', { x = 9 })(), dofile(dir .. '/sub/init.lua'), "
-                       "select(2, pcall(error, 'e', 0)), tostring(package.cpath == ''))",
-                       "one two helper sub v 2 8 false x 7 8 9 sub e true");
+        fixture_expect(
+                &f,
+                "local dir = package.path:match('^([^;]*)/%?%.lua') "
+                "local file = io.open(dir .. '/data.txt') local first = file:read('l') file:close() "
+                "local last for line in io.lines(dir .. '/data.txt') do last = line end "
+                "assert(io.open('/nonexistent') == nil) "
+                "assert(type(os.time()) == 'number' and os.date and os.clock() >= 0 and utf8.char(228)) "
+                "local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) "
+                "local ok, message = coroutine.resume(coroutine.create(function() error('x', 0) end)) "
+                "vm:arg(first, last, require('helper').value, require('sub'), os.getenv('VORE_TEST_VALUE'), "
+                "co(1), co(4), tostring(ok), message, load('return 7')(), loadstring('return 8')(), "
+                "load('return x', 'n', 't', { x = 9 })(), dofile(dir .. '/sub/init.lua'), "
+                "select(2, pcall(error, 'e', 0)), tostring(package.cpath == ''))",
+                "one two helper sub v 2 8 false x 7 8 9 sub e true");
 }
 
 static void test_no_bytecode(void **state) {
@@ -90,10 +93,13 @@ static void test_deadline(void **state) {
                 { "local a = 1\nlocal function f()\n  while true do end\nend\nf()", 3 },
                 { "local function f() error('x') end\nwhile true do pcall(f) end", 2 },
                 { "while true do\n  pcall(function() while true do end end)\nend", 2 },
-                { "local s = string.rep('a', 40)\nprint(s:find(string.rep('a?', 40) .. string.rep('a', 40) .. 'b'))", 2 },
+                { "local s = string.rep('a', 40)\nprint(s:find(string.rep('a?', 40) .. string.rep('a', 40) "
+                  ".. 'b'))",
+                  2 },
                 { "local s = ('a'):rep(300000)\n\nlocal n = s:gsub('.-.-.-b', '')", 3 },
                 { "local co = coroutine.wrap(function()\n  while true do end\nend)\nco()", 2 },
-                { "local co = coroutine.create(function()\n local s = ('a'):rep(300000) s:find('.-.-.-b')\nend)\n"
+                { "local co = coroutine.create(function()\n local s = ('a'):rep(300000) "
+                  "s:find('.-.-.-b')\nend)\n"
                   "coroutine.resume(co)",
                   2 },
                 { "setmetatable({}, { __gc = function()\n  while true do end\nend })\ncollectgarbage()", 2 },
@@ -144,7 +150,9 @@ static void test_memory(void **state) {
                 { "local function f()\n local t = {} while true do t[#t + 1] = {} end\nend\n"
                   "while true do pcall(f) end",
                   2 },
-                { "local co = coroutine.wrap(function()\n local t = {} while true do t[#t + 1] = {} end\nend)\nco()", 2 },
+                { "local co = coroutine.wrap(function()\n local t = {} while true do t[#t + 1] = {} "
+                  "end\nend)\nco()",
+                  2 },
         };
         _cleanup_fixture_ struct fixture f;
 
@@ -160,7 +168,10 @@ static void test_memory(void **state) {
         fixture_expect_error(&f, 1, "");
         f.req.deadline_ms = 5000;
         /* garbage is no memory that is needed */
-        fixture_expect(&f, "local keep = string.rep('k', 12000000) for i = 1, 300 do local s = string.rep('x', 1000000) .. i end", "");
+        fixture_expect(&f,
+                       "local keep = string.rep('k', 12000000) for i = 1, 300 do local s = string.rep('x', "
+                       "1000000) .. i end",
+                       "");
         f.req.memory_max = 1000;
         assert_int_equal(fixture_run(&f, "x = 1"), -ENOMEM);
 }
@@ -178,8 +189,8 @@ static void test_replayed_host(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_refusals),      cmocka_unit_test(test_what_is_there),
-                cmocka_unit_test(test_no_bytecode),   cmocka_unit_test(test_deadline),
+                cmocka_unit_test(test_refusals),         cmocka_unit_test(test_what_is_there),
+                cmocka_unit_test(test_no_bytecode),      cmocka_unit_test(test_deadline),
                 cmocka_unit_test(test_deadline_on_fifo), cmocka_unit_test(test_memory),
                 cmocka_unit_test(test_replayed_host),
         };

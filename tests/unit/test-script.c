@@ -18,7 +18,8 @@ static void test_arg(void **state) {
         fixture_expect_fault(&f, "vm:arg(string.rep('x', 65537))", "longer than 64 KiB");
         fixture_expect_fault(&f, "for i = 1, 5000 do vm:arg(i) end", "more than 4096 arguments");
         assert_int_equal(fixture_build(&f, "vm:arg(string.rep('x', 65536))"), 0);
-        fixture_expect_fault(&f, "for i = 1, 17 do vm:arg(string.rep('x', 65000)) end", "longer than 1024 KiB in all");
+        fixture_expect_fault(&f, "for i = 1, 17 do vm:arg(string.rep('x', 65000)) end",
+                             "longer than 1024 KiB in all");
 }
 
 static void test_devices(void **state) {
@@ -26,30 +27,34 @@ static void test_devices(void **state) {
 
         fixture_init(&f);
         /* all in one list, in the order of the calls, whatever their form */
-        fixture_expect(&f,
-                       "vm:device { id = 'rp', driver = 'pcie-root-port', multifunction = true, chassis = 1 } "
-                       "vm:arg('-device', 'nvme,bus=rp,serial=a,,b,id=n') "
-                       "vm:arg('-device', '{\"driver\":\"x\",\"bus\":\"n\",\"a\":{\"b\":[1,true]},\"id\":\"j\"}') "
-                       "vm:device { driver = 'y', path = 'a,b', f = 1.5, g = 3.0, h = false } "
-                       "vm:arg(vm:get_device_id('pcie-root-port'), vm:get_device_id('nvme'), vm:get_device_id('x'), "
-                       "tostring(vm:get_device_id('y')))",
-                       "-device pcie-root-port,id=rp,chassis=1,multifunction=on "
-                       "-device nvme,bus=rp,serial=a,,b,id=n "
-                       "-device x,bus=n,a.b.0=1,a.b.1=on,id=j "
-                       "-device y,f=1.5,g=3,h=off,path=a,,b rp n j nil");
+        fixture_expect(
+                &f,
+                "vm:device { id = 'rp', driver = 'pcie-root-port', multifunction = true, chassis = 1 } "
+                "vm:arg('-device', 'nvme,bus=rp,serial=a,,b,id=n') "
+                "vm:arg('-device', '{\"driver\":\"x\",\"bus\":\"n\",\"a\":{\"b\":[1,true]},\"id\":\"j\"}') "
+                "vm:device { driver = 'y', path = 'a,b', f = 1.5, g = 3.0, h = false } "
+                "vm:arg(vm:get_device_id('pcie-root-port'), vm:get_device_id('nvme'), vm:get_device_id('x'), "
+                "tostring(vm:get_device_id('y')))",
+                "-device pcie-root-port,id=rp,chassis=1,multifunction=on "
+                "-device nvme,bus=rp,serial=a,,b,id=n "
+                "-device x,bus=n,a.b.0=1,a.b.1=on,id=j "
+                "-device y,f=1.5,g=3,h=off,path=a,,b rp n j nil");
         fixture_expect(&f, "vm:arg('-device', 'a,id=1', '-device', 'a,id=2') vm:arg(vm:get_device_id('a'))",
                        "-device a,id=1 -device a,id=2 2");
-        fixture_expect(&f, "vm:arg('-device') vm:arg('a,id=1') vm:arg(vm:get_device_id('a'))", "-device a,id=1 1");
+        fixture_expect(&f, "vm:arg('-device') vm:arg('a,id=1') vm:arg(vm:get_device_id('a'))",
+                       "-device a,id=1 1");
         fixture_expect(&f, "vm:arg('-name', 'x') vm:arg('-device')", "-name x -device");
         fixture_expect_fault(&f, "vm:device { id = 'a' }", "vm:device: vm:device needs device[\"driver\"]");
         fixture_expect_fault(&f, "vm:device('nvme')", "table expected");
         fixture_expect_fault(&f, "vm:device { driver = 'a', b = print }", "vm:device: b: a function");
-        fixture_expect_fault(&f, "vm:device { driver = 'a', b = { c = { 1, print } } }", "b.c[2]: a function");
+        fixture_expect_fault(&f, "vm:device { driver = 'a', b = { c = { 1, print } } }",
+                             "b.c[2]: a function");
         fixture_expect_fault(&f, "vm:device { driver = 'a', 1 }", "list items beside named values");
         fixture_expect_fault(&f, "vm:device { driver = 'a', b = 0/0 }", "b: nan cannot");
         fixture_expect_fault(&f, "local t = { driver = 'a' } t.t = t vm:device(t)", "nested too deep");
-        fixture_expect_fault(&f, "local t = 1 for i = 1, 30 do t = { t, t } end vm:device { driver = 'a', t = t }",
-                             "too many values");
+        fixture_expect_fault(
+                &f, "local t = 1 for i = 1, 30 do t = { t, t } end vm:device { driver = 'a', t = t }",
+                "too many values");
         fixture_expect_fault(&f, "vm:arg('-device', '{broken')", "not valid JSON");
 }
 
@@ -87,14 +92,15 @@ static void test_tojson(void **state) {
 
         fixture_init(&f);
         fixture_expect(&f,
-                       "vm:arg(tojson({ b = 1, a = { 1, 'x', true, 1.5 }, driver = 'd' }), tojson('a\"b'), tojson({}), "
+                       "vm:arg(tojson({ b = 1, a = { 1, 'x', true, 1.5 }, driver = 'd' }), tojson('a\"b'), "
+                       "tojson({}), "
                        "tojson(nil), tojson(3.0))",
                        "{\"driver\":\"d\",\"a\":[1,\"x\",true,1.5],\"b\":1} \"a\\\"b\" {} null 3");
         fixture_expect_fault(&f, "tojson({ a = vm })", "tojson: a: a userdata");
         fixture_expect_fault(&f, "tojson()", "value expected");
-        fixture_expect_fault(&f,
-                             "local s, t = string.rep('x', 100000), {} for i = 1, 1000 do t[i] = s end tojson(t)",
-                             "tojson: [11]: too much text");
+        fixture_expect_fault(
+                &f, "local s, t = string.rep('x', 100000), {} for i = 1, 1000 do t[i] = s end tojson(t)",
+                "tojson: [11]: too much text");
 }
 
 static void test_instance_and_global(void **state) {
@@ -102,14 +108,16 @@ static void test_instance_and_global(void **state) {
 
         fixture_init(&f);
         json_put_bool(f.instance, "kvm", true);
-        json_put(f.instance, "cpu", json_pack("{s:i, s:f, s:[s,s]}", "amount", 4, "ratio", 1.5, "flags", "a", "b"));
+        json_put(f.instance, "cpu",
+                 json_pack("{s:i, s:f, s:[s,s]}", "amount", 4, "ratio", 1.5, "flags", "a", "b"));
         json_put_str(f.instance, "unset", NULL);
         json_put(f.global, "uefi", json_pack("{s:{s:s}}", "default", "boot_code", "/code"));
-        fixture_expect(&f,
-                       "assert(instance.kvm == true and instance.unset == nil and math.type(instance.memory) == "
-                       "'integer' and math.type(instance.cpu.ratio) == 'float' and #instance.cpu.flags == 2) "
-                       "vm:arg(instance.name, instance.cpu.flags[2], global.uefi.default.boot_code)",
-                       "t b /code");
+        fixture_expect(
+                &f,
+                "assert(instance.kvm == true and instance.unset == nil and math.type(instance.memory) == "
+                "'integer' and math.type(instance.cpu.ratio) == 'float' and #instance.cpu.flags == 2) "
+                "vm:arg(instance.name, instance.cpu.flags[2], global.uefi.default.boot_code)",
+                "t b /code");
 }
 
 static void test_files(void **state) {
@@ -191,15 +199,17 @@ static void test_build_functions(void **state) {
         fixture_init(&f);
         assert_int_equal(fixture_run(&f, "-- nothing\n"), -EINVAL);
         fixture_expect_error(&f, 1, "never calls vore:set_build_command");
-        assert_int_equal(fixture_run(&f, "\nvore:set_build_command(function(i, vm)\n vm:arg('x') end)"), -EINVAL);
+        assert_int_equal(fixture_run(&f, "\nvore:set_build_command(function(i, vm)\n vm:arg('x') end)"),
+                         -EINVAL);
         fixture_expect_error(&f, 2, "the build function returned nothing: it must end with `return vm`");
-        assert_int_equal(fixture_run(&f, "vore:set_build_command(function(i, vm) return { vm } end)"), -EINVAL);
+        assert_int_equal(fixture_run(&f, "vore:set_build_command(function(i, vm) return { vm } end)"),
+                         -EINVAL);
         fixture_expect_error(&f, 1, "the build function returned table");
         assert_int_equal(fixture_run(&f, "\nvore:set_build_command(nil)"), -EINVAL);
         fixture_expect_error(&f, 2, "function expected");
-        assert_int_equal(
-                fixture_run(&f, "vore:set_build_command(error) vore:set_build_command(function(i, vm) return vm end)"),
-                0);
+        assert_int_equal(fixture_run(&f, "vore:set_build_command(error) vore:set_build_command(function(i, "
+                                         "vm) return vm end)"),
+                         0);
 }
 
 static void test_errors_have_positions(void **state) {
@@ -214,15 +224,17 @@ static void test_errors_have_positions(void **state) {
         fixture_expect_error(&f, 2, "bare");
         assert_int_equal(fixture_run(&f, "\nerror({ 1 })"), -EINVAL);
         fixture_expect_error(&f, 2, "an error that is a table");
-        assert_int_equal(fixture_run(&f, "\nerror(setmetatable({}, { __tostring = function() return 'mine' end }))"),
-                         -EINVAL);
+        assert_int_equal(
+                fixture_run(&f, "\nerror(setmetatable({}, { __tostring = function() return 'mine' end }))"),
+                -EINVAL);
         fixture_expect_error(&f, 2, "mine");
         assert_int_equal(fixture_run(&f, "\nerror()"), -EINVAL);
         fixture_expect_error(&f, 2, "an error that is a nil");
         f.req.memory_max = 0; /* the default */
         assert_int_equal(fixture_run(&f, "\nlocal function f() return 1 + f() end f()"), -EINVAL);
         fixture_expect_error(&f, 2, "stack overflow");
-        assert_int_equal(fixture_run(&f, "\nlocal c = coroutine.wrap(function()\nerror('inside') end) c()"), -EINVAL);
+        assert_int_equal(fixture_run(&f, "\nlocal c = coroutine.wrap(function()\nerror('inside') end) c()"),
+                         -EINVAL);
         fixture_expect_error(&f, 3, "inside");
         assert_int_equal(fixture_run(&f, "\nrequire 'helper'"), -EINVAL);
         fixture_expect_error(&f, 2, "module 'helper' not found");
@@ -237,7 +249,8 @@ static void test_long_file_name(void **state) {
         char *path;
 
         fixture_init(&f);
-        path = xasprintf("%s/%s/qemu.lua", f.dir, "a-folder-whose-name-is-longer-than-what-lua-shows-of-a-file-name");
+        path = xasprintf("%s/%s/qemu.lua", f.dir,
+                         "a-folder-whose-name-is-longer-than-what-lua-shows-of-a-file-name");
         fixture_write(&f, path + strlen(f.dir) + 1, "\nlocal x = nil + 1");
         free((char *) f.req.path);
         f.req.path = path;
@@ -250,17 +263,21 @@ static void test_qemu(void **state) {
 
         fixture_init(&f);
         fixture_expect(&f, "vm:arg(qemu.version, tostring(qemu:has_device('nvme')))", " false");
-        assert_int_equal(caps_parse("vore-caps 1 x\ndevice nvme bootindex serial\nversion 7.2.22\n", &f.caps, NULL), 0);
+        assert_int_equal(
+                caps_parse("vore-caps 1 x\ndevice nvme bootindex serial\nversion 7.2.22\n", &f.caps, NULL),
+                0);
         f.req.caps = &f.caps;
-        fixture_expect(&f,
-                       "vm:arg(qemu.version, tostring(qemu:has_device('nvme')), tostring(qemu:has_device('nvm')), "
-                       "tostring(qemu:has_property('nvme', 'serial')), tostring(qemu:has_property('nvme', 'x')))",
-                       "7.2.22 true false true false");
+        fixture_expect(
+                &f,
+                "vm:arg(qemu.version, tostring(qemu:has_device('nvme')), tostring(qemu:has_device('nvm')), "
+                "tostring(qemu:has_property('nvme', 'serial')), tostring(qemu:has_property('nvme', 'x')))",
+                "7.2.22 true false true false");
 }
 
 static void test_gone_options(void **state) {
-        static const char body[] = "vm:arg('-no-hpet', '-a', '-no-hpet', '--no-acpi', '-runas', 'nobody', '-watchdog', "
-                                   "'i6300esb', '-realtime', 'mlock=off', '-tdf')";
+        static const char body[] =
+                "vm:arg('-no-hpet', '-a', '-no-hpet', '--no-acpi', '-runas', 'nobody', '-watchdog', "
+                "'i6300esb', '-realtime', 'mlock=off', '-tdf')";
         _cleanup_fixture_ struct fixture f;
 
         fixture_init(&f);
@@ -283,7 +300,8 @@ static void test_print_and_warn(void **state) {
         _cleanup_fixture_ struct fixture f;
 
         fixture_init(&f);
-        fixture_expect(&f, "print('a', 1, nil) warn('b') for i = 1, 1000 do print(string.rep('x', 5000)) end", "");
+        fixture_expect(&f, "print('a', 1, nil) warn('b') for i = 1, 1000 do print(string.rep('x', 5000)) end",
+                       "");
         assert_int_equal(f.result.n_warnings, 64);
         assert_non_null(strstr(f.result.warnings[0], "qemu.lua:1: a\t1\tnil"));
         assert_string_equal(f.result.warnings[1], "b");
@@ -293,7 +311,10 @@ static void test_print_and_warn(void **state) {
 /* What came over the pipe is not trusted. */
 static void test_results_from_json(void **state) {
         static const char *const bad[] = {
-                "null", "[]", "{}", "{\"argv\":[1],\"copies\":[],\"allows\":[],\"warnings\":[]}",
+                "null",
+                "[]",
+                "{}",
+                "{\"argv\":[1],\"copies\":[],\"allows\":[],\"warnings\":[]}",
                 "{\"argv\":[],\"copies\":[{\"target\":\"a\"}],\"allows\":[],\"warnings\":[]}",
                 "{\"argv\":[],\"copies\":[],\"allows\":[{\"path\":\"/a\",\"write\":1}],\"warnings\":[]}",
                 "{\"argv\":[],\"copies\":[],\"allows\":[],\"warnings\":[\"a\\u0000b\"]}",

@@ -54,7 +54,8 @@ static int run_both(unsigned deadline_ms, work_fn fn, void *arg, json_t **ret, s
         int r;
 
         assert_int_equal(sd_event_new(&seen.loop), 0);
-        assert_int_equal(work_start(seen.loop, "the test", deadline_ms, fn, arg, seen_done, &seen, &work, err), 0);
+        assert_int_equal(
+                work_start(seen.loop, "the test", deadline_ms, fn, arg, seen_done, &seen, &work, err), 0);
         assert_true(sd_event_loop(seen.loop) >= 0);
         sd_event_unref(seen.loop);
         assert_int_equal(seen.calls, 1);
@@ -225,7 +226,8 @@ static void test_stuck(void **state) {
 
         kill_blocked = true;
         assert_int_equal(sd_event_new(&seen.loop), 0);
-        assert_int_equal(work_start(seen.loop, "the test", 50, fn_hang, NULL, seen_done, &seen, &work, NULL), 0);
+        assert_int_equal(work_start(seen.loop, "the test", 50, fn_hang, NULL, seen_done, &seen, &work, NULL),
+                         0);
         assert_true(sd_event_loop(seen.loop) >= 0);
         assert_int_equal(seen.error.code, -ETIMEDOUT);
         assert_non_null(strstr(error_text(&seen.error), "cannot be killed"));
@@ -254,12 +256,13 @@ static void test_cancel(void **state) {
         struct work *work = NULL;
 
         assert_int_equal(sd_event_new(&seen.loop), 0);
-        assert_int_equal(work_start(seen.loop, "the test", 60000, fn_hang, NULL, seen_done, &seen, &work, NULL),
-                         0);
+        assert_int_equal(
+                work_start(seen.loop, "the test", 60000, fn_hang, NULL, seen_done, &seen, &work, NULL), 0);
         work_cancel(work);
         work_cancel(NULL);
         assert_int_equal(
-                sd_event_add_time_relative(seen.loop, NULL, CLOCK_MONOTONIC, 200000, 1, on_later, seen.loop), 0);
+                sd_event_add_time_relative(seen.loop, NULL, CLOCK_MONOTONIC, 200000, 1, on_later, seen.loop),
+                0);
         assert_true(sd_event_loop(seen.loop) >= 0);
         sd_event_unref(seen.loop);
         assert_int_equal(seen.calls, 0);
@@ -295,7 +298,8 @@ static int fn_state(void *arg, int report_fd, json_t **ret, struct error *err) {
 static void test_clean_child(void **state) {
         _cleanup_json_ json_t *result = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
-        _cleanup_close_ int socket_like = open("/etc/passwd", O_RDONLY), high = fcntl(socket_like, F_DUPFD, 500);
+        _cleanup_close_ int socket_like = open("/etc/passwd", O_RDONLY),
+                            high = fcntl(socket_like, F_DUPFD, 500);
         sigset_t mask, old;
 
         (void) signal(SIGUSR1, SIG_IGN);
@@ -306,8 +310,10 @@ static void test_clean_child(void **state) {
         (void) sigprocmask(SIG_SETMASK, &old, NULL);
         (void) signal(SIGUSR1, SIG_DFL);
         assert_int_equal(json_array_size(json_object_get(result, "fds")), 2);
-        assert_string_equal(json_string_value(json_array_get(json_object_get(result, "fds"), 0)), "/dev/null");
-        assert_string_equal(json_string_value(json_array_get(json_object_get(result, "fds"), 1)), "/dev/null");
+        assert_string_equal(json_string_value(json_array_get(json_object_get(result, "fds"), 0)),
+                            "/dev/null");
+        assert_string_equal(json_string_value(json_array_get(json_object_get(result, "fds"), 1)),
+                            "/dev/null");
         assert_true(json_get_bool(result, "default", false));
         assert_false(json_get_bool(result, "masked", true));
         (void) high;
