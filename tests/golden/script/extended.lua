@@ -8,6 +8,7 @@ vore:register_disk_preset("nvme", "NVMe with big blocks", function(vm, instance,
     drive = default.disk_node(vm, index, disk),
     serial = default.disk_serial(instance, disk),
     logical_block_size = 4096,
+    physical_block_size = 4096,
   }
   return vm
 end)
