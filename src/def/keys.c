@@ -9,9 +9,9 @@
 /* Rows of one section: ROW expects S to name its struct. */
 #define ROW(key, kind, field, ...)                                                                           \
         { .name = key, .type = kind, .offset = offsetof(struct S, field), __VA_ARGS__ }
-#define ENABLED(text) ROW("enabled", ROW_BOOL, enabled, .doc = text)
+#define ENABLED(text) ROW("enabled", ROW_BOOL, enabled, .doc = (text))
 #define PCI_ID(key, field, text)                                                                             \
-        ROW(key, ROW_INT, field, .max = 0xffff, .number = -1, .words = "any", .doc = text)
+        ROW(key, ROW_INT, field, .max = 0xffff, .number = -1, .words = "any", .doc = (text))
 #define AUDIO_USER                                                                                           \
         ROW("user", ROW_STRING, user, .words = "#1000; in session mode oneself",                             \
             .doc = "Whose sound session it is: a user's name, or # and a number.")

@@ -90,12 +90,21 @@ static bool uses_console(const struct script_result *result) {
         return false;
 }
 
-static void take_copies(struct plan *p, const struct script_result *result) {
+/* The target of a copy, from the instance folder on. */
+static const char *inside(const char *path, const char *instance_dir) {
+        size_t n = strlen(instance_dir);
+
+        return strncmp(path, instance_dir, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+}
+
+static void take_copies(struct plan *p, const struct script_result *result, const char *instance_dir) {
         p->n_copies = result->n_copies;
         p->copies = arena_new0(p->arena, struct script_copy, p->n_copies + 1);
         for (size_t i = 0; i < p->n_copies; i++)
-                p->copies[i] = (struct script_copy) { arena_strdup(p->arena, result->copies[i].target),
-                                                      arena_strdup(p->arena, result->copies[i].source) };
+                p->copies[i] = (struct script_copy) {
+                        arena_strdup(p->arena, inside(result->copies[i].target, instance_dir)),
+                        arena_strdup(p->arena, result->copies[i].source)
+                };
         p->n_allows = result->n_allows;
         p->allows = arena_new0(p->arena, struct script_allow, p->n_allows + 1);
         for (size_t i = 0; i < p->n_allows; i++)
@@ -125,7 +134,7 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
         add_script(&p->exact, result);
 
         p->console = uses_console(result);
-        take_copies(p, result);
+        take_copies(p, result, instance_dir);
         note_spice_link(p, def, instance_dir);
         handover_nodes(p, &p->exact);
         return req->uid == (uid_t) -1 ? 0 : handover(p, &p->exact, instance_dir, err);

@@ -55,7 +55,7 @@ struct plan {
         size_t n_files;
         char **reach; /* other paths of the arguments that QEMU's user must reach */
         size_t n_reach;
-        struct script_copy *copies;
+        struct script_copy *copies; /* target: from the instance folder on */
         size_t n_copies;
         struct script_allow *allows; /* device nodes: from the arguments and from vore:allow */
         size_t n_allows;

@@ -6,12 +6,16 @@
 #include <inttypes.h>
 
 /* Text as scdoc takes it literally: its own marks get a backslash. */
-static void print_text(FILE *out, const char *s) {
-        for (; *s; s++) {
-                if (strchr("*_\\#~", *s))
+static void print_part(FILE *out, const char *s, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                if (strchr("*_\\#~", s[i]))
                         fputc('\\', out);
-                fputc(*s, out);
+                fputc(s[i], out);
         }
+}
+
+static void print_text(FILE *out, const char *s) {
+        print_part(out, s, strlen(s));
 }
 
 static const char *type_name(const struct schema_row *row) {
@@ -42,9 +46,8 @@ static void print_allowed(FILE *out, const struct schema_row *row) {
         fputs(": ", out);
         for (const char *p = row->allowed; *p;) {
                 size_t n = strcspn(p, "|");
-                _cleanup_free_ char *one = strndup(p, n);
 
-                print_text(out, one ? one : "");
+                print_part(out, p, n);
                 p += n;
                 if (*p++ != '|')
                         break;

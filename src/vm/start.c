@@ -222,7 +222,7 @@ static int spawn(struct vm *vm, struct error *err) {
                 .argv = p->exact.items, .log_path = log, .files = files, .n_files = p->n_files, .fds = fds,
                 .n_fds = ARRAY_SIZE(fds), .drop = vm->uid != (uid_t) -1, .uid = vm->uid, .gid = vm->uid,
                 .reach = (const char *const *) p->reach,
-                .umask = vm->env->settings->system ? 0007 : 0077
+                .umask = vm->env->settings->system ? 0117 : 0177
         };
 
         return process_spawn(&spec, &vm->process, err);

@@ -76,7 +76,7 @@ def test_a_guest_that_ignores_the_button_runs_on(world):
     console = world.boot()
     console.say("ignore")
     console.wait("ignoring")
-    result = world.vore("stop", "vm", "--timeout", "1").failed(1, "vm", "--force")
+    result = world.vore("stop", "vm", "--timeout", "1").failed(1, "power button", "vore")
     console.wait("power button ignored")
     assert world.state_of() == "running", result
 
