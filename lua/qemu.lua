@@ -200,10 +200,11 @@ function M.cpu(instance, vm)
     -- The guest may see all that the host has: these machines do not move.
     table.insert(options, "migratable=off")
   end
-  -- A guest only sees the threads of a core of AMD's processors with topoext. QEMU's own "max" is one without.
+  -- A guest only sees the threads of AMD's processors with topoext. QEMU's own "max" is one without, and without
+  -- dies: then it says that it is Intel's.
   if cpu.threads > 1 and model == "host" and host_has("topoext") then
     table.insert(options, "topoext=on")
-  elseif cpu.threads > 1 and model == "max" and not instance.kvm then
+  elseif (cpu.threads > 1 or cpu.dies > 1) and model == "max" and not instance.kvm then
     table.insert(options, "vendor=GenuineIntel")
   end
   if instance.kvm then
