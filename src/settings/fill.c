@@ -7,8 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Names of options count from where the daemon was started. */
-static int absolute(struct arena *arena, const char *path, const char **ret, struct error *err) {
+int settings_absolute(struct arena *arena, const char *path, const char **ret, struct error *err) {
         _cleanup_free_ char *cwd = NULL;
 
         if (*path == '/') {
@@ -39,7 +38,8 @@ static int fill_options(struct arena *arena, struct settings_vore *v, const stru
                         continue;
                 if (!*paths[i].value)
                         return error_set(err, -EINVAL, "%s: must not be empty", paths[i].name);
-                int r = absolute(arena, paths[i].value, (const char **) ((char *) v + paths[i].offset), err);
+                int r = settings_absolute(arena, paths[i].value,
+                                          (const char **) ((char *) v + paths[i].offset), err);
                 if (r < 0)
                         return r;
                 section_mark(&v->head, paths[i].offset, ORIGIN_HOST, paths[i].name);

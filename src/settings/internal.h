@@ -11,6 +11,9 @@ const char *xdg_state_home(struct arena *arena);
 const char *xdg_cache_home(struct arena *arena);
 const char *xdg_runtime_dir(struct arena *arena);
 
+/* Paths of options count from the current folder. */
+int settings_absolute(struct arena *arena, const char *path, const char **ret, struct error *err);
+
 /* What is not given gets the mode's default; then options, which beat the file. */
 int settings_fill(struct arena *arena, struct settings *s, const struct settings_options *o,
                   struct error *err);

@@ -13,17 +13,10 @@
 /* The path of vored.toml: absolute, whether it exists or not. */
 static int config_path(struct arena *arena, const struct settings_options *o, bool system, const char **ret,
                        struct error *err) {
-        _cleanup_free_ char *cwd = NULL;
-
-        if (!o->config)
-                *ret = system ? "/etc/vore/vored.toml" :
-                                arena_printf(arena, "%s/vore/vored.toml", xdg_config_home(arena));
-        else if (*o->config == '/')
-                *ret = arena_strdup(arena, o->config);
-        else if ((cwd = getcwd(NULL, 0)))
-                *ret = arena_printf(arena, "%s/%s", str_eq(cwd, "/") ? "" : cwd, o->config);
-        else
-                return error_errno(err, -errno, "--config \"%s\": the current folder has no name", o->config);
+        if (o->config)
+                return settings_absolute(arena, o->config, ret, err);
+        *ret = system ? "/etc/vore/vored.toml" :
+                        arena_printf(arena, "%s/vore/vored.toml", xdg_config_home(arena));
         return 0;
 }
 
