@@ -161,7 +161,7 @@ def test_sigint_as_well(world):
 def test_a_second_vored_is_refused(world):
     second = world.launch("--socket", world.runtime / "other.sock")
     assert second.wait(PATIENCE) == 1
-    assert "already" in world.log.read_text() or str(world.process.pid) in world.log.read_text()
+    assert "another vored" in world.log.read_text() and str(world.state) in world.log.read_text()
     world.vore("list").ok()
 
 

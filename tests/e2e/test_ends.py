@@ -42,7 +42,7 @@ def test_a_guest_that_resets_runs_on(world, command):
 def fake_qemu(world, body):
     """Answers the question for its capabilities as the real one, and does body when it is to run a VM."""
     return world.write("fake-qemu", f"""#!/bin/sh
-case " $* " in *" none "*|*" none,"*) exec qemu-system-x86_64 "$@" ;; esac
+case " $* " in *" -M none "*|*" -machine none"*) exec qemu-system-x86_64 "$@" ;; esac
 {body}
 """, 0o755)
 

@@ -28,7 +28,9 @@ def test_memory(world, text, mib):
 ])
 def test_processors(world, cpu, cpus, topology):
     """threads, cores, dies, sockets. Only Intel's leaf 0x1f tells dies apart."""
-    report = world.boot(cpu={"model": "qemu64,vendor=GenuineIntel", **cpu} if cpu.get("dies") else cpu).report()
+    if cpu.get("dies"):
+        cpu = {**cpu, "model": "qemu64", "flags": ["vendor=GenuineIntel"]}
+    report = world.boot(cpu=cpu).report()
     assert report["cpus"] == cpus == world.listed()["vcpus"]
     assert tuple(report["topology"][k] for k in ("threads", "cores", "dies", "sockets")) == topology
 

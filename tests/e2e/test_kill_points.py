@@ -1,10 +1,12 @@
 """vored ends by SIGKILL before and after each step; the next one has it right. VORE_TEST_KILL=TABLE:STEP:WHEN picks
 the moment in builds with -Dtest-hooks=true; vored --list-test-kills says which there are."""
+import os
+import stat
 import subprocess
 
 import pytest
 
-from world import BUILD, alive, build_option
+from world import BUILD, FIRST_SCRIPT, IS_ROOT, alive, build_option
 
 HOOKS = build_option("test-hooks")
 
@@ -24,11 +26,30 @@ def test_there_are_points():
     assert {"start", "stop"} <= tables and len(points()) >= 20
 
 
+def world_with_acl(make_world):
+    """A VM under a number of its own, and a device node that only its script names."""
+    if not IS_ROOT:
+        pytest.skip("needs root")
+    world = make_world("system")
+    node = world.base / "node"
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+    path = world.write("mine.lua", FIRST_SCRIPT.replace(
+        "function(instance, vm)\n", f'function(instance, vm)\n    vore:allow("{node}", "rw")\n'))
+    world.settings(script=path)
+    return world
+
+
 @pytest.mark.parametrize("point", points())
 def test_killed_at(make_world, point):
     table = point.split(":")[0]
-    world = make_world().start(VORE_TEST_KILL=point)
-    world.load("vm", "--save")
+    if point.startswith("undo:acl"):
+        world = world_with_acl(make_world)
+        disks = [{"preset": "mine", "path": world.image("disk")}]
+    else:
+        world, disks = make_world(), None
+    world.start(VORE_TEST_KILL=point)
+    world.load("vm", "--save", disks=disks, machine={"features": ["spice"]},
+               spice={"socket-path": str(world.base / "spice.link")})
     world.vore("start", "vm")
     if world.process.poll() is None:
         world.vore("stop", "vm", "--timeout", "20")

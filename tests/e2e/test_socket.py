@@ -73,7 +73,7 @@ def test_oneway_gets_no_reply(world):
     b"GET / HTTP/1.1\r\n\r\n\0", b"\0", b"\0\0\0\0", b"[]\0", b"{}\0", b'"x"\0', b'{"method":5}\0', b"\xff\xfe\xfd\0",
     b'{"method":"dev.vore.Manager.List","parameters":[]}\0', b"[" * 100_000 + b"\0", b'{"a":' * 5000 + b"\0",
     b"x" * (1 << 21),
-])
+], ids=range(12))
 def test_garbage(world, garbage):
     with world.link(timeout=20) as link:
         try:

@@ -17,9 +17,8 @@ def test_saved_byte_for_byte(any_world):
     assert world.vore("show", "vm", "--source").ok().out == path.read_text()
 
 
-def test_only_what_is_saved_comes_back(world):
+def test_what_is_saved_comes_back(world):
     world.load("kept", "-s")
-    world.load("lost")
     world.load("later")
     world.vore("save", "later").ok()
     world.restart(signal.SIGTERM)

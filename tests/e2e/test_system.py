@@ -128,7 +128,7 @@ def test_folders_and_socket_are_private(root_world):
     assert stat.S_IMODE((root_world.state / "instance/vm/spice.sock").stat().st_mode) == 0o660
 
 
-def test_no_permission_is_exit_3_and_names_the_group(root_world):
+def test_no_permission_is_exit_3_and_says_who_may(root_world):
     os.chmod(root_world.base, 0o755)
     os.chmod(root_world.runtime, 0o755)
     with tempfile.TemporaryDirectory(prefix="vore-e2e-") as folder:
@@ -139,7 +139,7 @@ def test_no_permission_is_exit_3_and_names_the_group(root_world):
             vore.write_bytes((BUILD / "vore").read_bytes())
             vore.chmod(0o755)
         p = as_uid(SESSION_UID, vore, "-c", root_world.socket, "list")
-    Result(["list"], p.returncode, p.stdout, p.stderr).failed(3, "vore", "group")
+    Result(["list"], p.returncode, p.stdout, p.stderr).failed(3, "root")
 
 
 @pytest.mark.settings('[qemu]\nuids = "0-10"\n')

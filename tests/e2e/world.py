@@ -108,6 +108,26 @@ def with_qemu(settings, **keys):
     return settings.replace("[qemu]\n", "[qemu]\n" + new)
 
 
+# As people wrote it for the first vore: only arguments as text, counters and presets.
+FIRST_SCRIPT = """
+vore:register_disk_preset("mine", "a disk", function(vm, instance, index, disk)
+    local id = "disk" .. vm:get_counter("disk", 0)
+    vm:arg("-blockdev", tojson({ driver = disk.disk_type, ["node-name"] = id,
+                                 file = { driver = "file", filename = disk.path } }))
+    vm:arg("-device", "virtio-blk-pci,drive=" .. id)
+    return vm
+end)
+vore:set_build_command(function(instance, vm)
+    vm:arg("-machine", "q35,accel=tcg,hpet=off", "-m", instance.memory, "-nodefaults", "-display", "none")
+    vm:arg("-device", "isa-serial,chardev=console")
+    for index, disk in ipairs(instance.disks) do
+        vm = vore:add_disk(vm, instance, index, disk)
+    end
+    return vm
+end)
+"""
+
+
 # --- the command line's answer ---
 
 class Result:
@@ -147,8 +167,8 @@ class VarlinkError(Exception):
 class Varlink:
     def __init__(self, path, timeout=PATIENCE):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(path))  # waits where the queue is full
         self.sock.settimeout(timeout)
-        self.sock.connect(str(path))
         self.rest = b""
 
     def __enter__(self):
