@@ -50,7 +50,7 @@ static void adopt_without_process(struct vm *vm) {
                 return;
         }
         if (vm->state == VM_STARTING) {
-                vm_end(vm, VM_FAILED, "the start was cut off when vored ended; all that it took was given back");
+                vm_end(vm, VM_FAILED, START_CUT_OFF);
                 return;
         }
         _cleanup_free_ char *path = vm_log_path(vm), *words = process_last_words(path, vm->log_offset);

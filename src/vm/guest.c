@@ -223,7 +223,6 @@ static void guest_ready(struct qmp *q, const char *version, void *data) {
         if (vm->op.table == &start_table && vm->op.step == START_STEP_CONNECT) {
                 vm_timer_off(vm);
                 step_finish(vm, NULL);
-                adoption_done(vm);
                 return;
         }
         if (vm->ending) {

@@ -142,6 +142,7 @@ void vm_timer_off(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_state state, const char *reason);
 /* The start failed: QEMU is ended if it is there, then vm_end(). */
 void start_fail(struct vm *vm, const char *reason);
+#define START_CUT_OFF "the start was cut off when vored ended; all that it took was given back"
 /* All of a start's steps that were wanted are done. */
 void start_complete(struct vm *vm);
 /* Answered with VM_DONE when the machine has ended. */

@@ -282,6 +282,8 @@ static int step_connect(struct vm *vm, struct error *err) {
         if (console_start(vm, vm->plan != NULL, &warn) < 0)
                 vm_warn(vm, "no console: %s", error_text(&warn));
         int r = guest_connect(vm, err);
+        if (r < 0 && !vm->plan)
+                return error_set(err, r, "%s", START_CUT_OFF);
         if (r >= 0)
                 r = vm_timer(vm, clock_monotonic_us() + CONNECT_TIMEOUT_US, connect_timeout, err);
         return r < 0 ? r : 1;
@@ -337,6 +339,7 @@ void start_complete(struct vm *vm) {
                 return;
         }
         vm_set_state(vm, VM_RUNNING, NULL);
+        adoption_done(vm);
         vm_log_watch(vm);
         plan_free(vm->plan);
         vm->plan = NULL;

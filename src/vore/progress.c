@@ -24,18 +24,22 @@ static void step_ends(struct progress *p, const char *step, double seconds) {
         fprintf(stderr, "%s: %s ... %s\n", p->name, step, span);
 }
 
-int progress_reply(const json_t *params, void *data) {
+static int progress_reply(const json_t *params, void *data) {
         struct progress *p = data;
         const json_t *step = json_object_get(params, "step"), *seconds = json_object_get(step, "seconds");
         _cleanup_free_ char *name = output_escaped(json_get_str(step, "name", NULL));
 
-        if (!name || args_has(p->cli->args, OPTION_QUIET) || args_has(p->cli->args, OPTION_JSON))
+        if (!name)
                 return 0;
         if (json_is_number(seconds))
                 step_ends(p, name, json_number_value(seconds));
         else
                 step_begins(p, name);
         return 0;
+}
+
+rpc_reply_fn progress_wanted(const struct cli *c) {
+        return args_has(c->args, OPTION_QUIET) || args_has(c->args, OPTION_JSON) ? NULL : progress_reply;
 }
 
 void progress_done(struct progress *p) {

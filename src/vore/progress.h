@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "rpc/client.h"
 #include "vore/cli.h"
 
 struct progress {
@@ -11,8 +12,9 @@ struct progress {
         char *open;       /* owned: the step whose line has begun; NULL: none */
 };
 
-/* An rpc_reply_fn, data being the struct progress. Silent with --quiet and --json. */
-int progress_reply(const json_t *params, void *data);
+/* What daemon_call_more() is given, with the struct progress as data. NULL with --quiet and --json: the daemon then
+ * streams nothing, which keeps two processes from waking each other for every step. */
+rpc_reply_fn progress_wanted(const struct cli *c);
 /* Completes a line whose step never ended. */
 void progress_done(struct progress *p);
 #define _cleanup_progress_ _cleanup_(progress_done)

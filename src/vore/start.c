@@ -42,7 +42,7 @@ static int start(struct cli *c, const char *method, const char *name, const json
                 json_put_bool(params, "display", true);
         c->progress = &progress;
         if (r == EXIT_DONE)
-                r = daemon_call_more(c, method, TAKE_PTR(params), progress_reply, &progress, &reply);
+                r = daemon_call_more(c, method, TAKE_PTR(params), progress_wanted(c), &progress, &reply);
         c->progress = NULL;
         if (r != EXIT_DONE)
                 return r;

@@ -65,7 +65,7 @@ static int stop_one(struct cli *c) {
         progress.name = name;
         json_put_str(params, "name", name);
         c->progress = &progress;
-        r = daemon_call_more(c, "Stop", TAKE_PTR(params), progress_reply, &progress, &reply);
+        r = daemon_call_more(c, "Stop", TAKE_PTR(params), progress_wanted(c), &progress, &reply);
         c->progress = NULL;
         if (r != EXIT_DONE)
                 return r;
