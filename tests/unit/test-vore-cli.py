@@ -400,5 +400,5 @@ class DiskCreate(Base):
 
 
 if __name__ == "__main__":
-    FAKE, VORE = sys.argv.pop(), sys.argv.pop()
+    FAKE, VORE = os.path.abspath(sys.argv.pop()), os.path.abspath(sys.argv.pop())
     unittest.main()
