@@ -40,8 +40,10 @@ static void adopt_without_process(struct vm *vm) {
                 return;
         }
         if (!vm_active(vm)) {
+                /* Nothing is to be ended; leftovers are given back all the same. */
+                vm->ending = false;
+                vm->unwinding = true;
                 undo_all(vm);
-                adoption_done(vm);
                 return;
         }
         if (vm->ending) {

@@ -71,13 +71,34 @@ static void operation_answer(struct vm *vm, enum vm_state state, const char *rea
         }
 }
 
+/* Noted before anything is undone, so that a restart of vored in between ends it in the same state. */
 void vm_end(struct vm *vm, enum vm_state state, const char *reason) {
-        _cleanup_free_ char *why = reason ? xstrdup(reason) : NULL;
+        char *why = reason ? xstrdup(reason) : NULL;
 
+        if (vm->unwinding) {
+                free(why);
+                return;
+        }
         release_qemu(vm);
+        free(vm->ending_reason);
+        vm->ending = vm->unwinding = true;
+        vm->ending_state = state;
+        vm->ending_reason = why;
+        record_update(vm);
         vm_log_note(vm, "ended: %s%s%s", vm_state_name(state), why ? ": " : "", why ? why : "");
         vm_log_unwatch(vm);
         undo_all(vm);
+}
+
+void end_finish(struct vm *vm) {
+        _cleanup_free_ char *why = TAKE_PTR(vm->ending_reason);
+        enum vm_state state = vm->ending_state;
+
+        vm->unwinding = false;
+        if (!vm->ending) {
+                adoption_done(vm);
+                return;
+        }
         release_start(vm);
         vm_set_state(vm, state, why);
         adoption_done(vm);

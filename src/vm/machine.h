@@ -69,6 +69,9 @@ struct vm {
         bool ending;            /* QEMU was told to go: what follows is ending_state */
         enum vm_state ending_state;
         char *ending_reason; /* owned */
+        bool unwinding;
+        uint64_t undo_id;      /* the entry whose undo goes on */
+        const char *undo_kind;
         uint64_t stop_deadline_us; /* CLOCK_MONOTONIC */
         bool stop_force;
 
@@ -140,6 +143,8 @@ void vm_timer_off(struct vm *vm);
 
 /* end.c: QEMU is gone, or never was: undo everything, set the state, end the operation. */
 void vm_end(struct vm *vm, enum vm_state state, const char *reason);
+/* Everything is undone. */
+void end_finish(struct vm *vm);
 /* The start failed: QEMU is ended if it is there, then vm_end(). */
 void start_fail(struct vm *vm, const char *reason);
 #define START_CUT_OFF "the start was cut off when vored ended; all that it took was given back"
@@ -150,8 +155,10 @@ void end_wait(struct vm *vm, const struct vm_watch *watch);
 
 /* undo.c: the journal's kinds of entries and their undo */
 int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);
-/* Newest first; what cannot be undone is warned about and stays in the journal. */
+/* Newest first; what cannot be undone is warned about. Calls end_finish() at the end, maybe later. */
 void undo_all(struct vm *vm);
+/* The undo that went on later is done, or failed with err. */
+void undo_continue(struct vm *vm, const struct error *err);
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
 
 /* folder.c (vm_copies() is there too) */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+/* 0: undone; 1: goes on later, undo_continue(); negative: it cannot be undone. */
 struct undo_kind {
         const char *name;
         int (*undo)(struct vm *vm, const json_t *args, struct error *err);
@@ -67,33 +68,81 @@ int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err) {
         return journal_add(vm->journal, kind, args, &id, err);
 }
 
-static int undo_entry(uint64_t id, const char *kind, const json_t *args, void *data) {
-        struct vm *vm = data;
+/* The newest open entry. */
+struct newest {
+        uint64_t id;
+        char *kind;   /* owned */
+        json_t *args; /* owned */
+};
+
+static int newest_take(uint64_t id, const char *kind, const json_t *args, void *data) {
+        struct newest *n = data;
+
+        if (n->kind)
+                return 0;
+        *n = (struct newest) { id, xstrdup(kind), json_incref((json_t *) args) };
+        return 0;
+}
+
+static void newest_done(struct newest *n) {
+        free(n->kind);
+        json_decref(n->args);
+}
+
+static const struct undo_kind *kind_find(const char *name) {
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+                if (str_eq(name, kinds[i].name))
+                        return &kinds[i];
+        return NULL;
+}
+
+/* An undo that failed is said and not tried again: its entry goes too. */
+static void entry_end(struct vm *vm, uint64_t id, const char *kind, const struct error *failed) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-                if (!str_eq(kind, kinds[i].name))
-                        continue;
-                test_kill("undo", kind, "before");
-                int r = kinds[i].undo(vm, args, &err);
-                test_kill("undo", kind, "after");
-                if (r >= 0)
-                        r = journal_strike(vm->journal, id, &err);
-                if (r < 0)
-                        vm_warn(vm, "%s", error_text(&err));
-                return 0;
+        test_kill("undo", kind, "after");
+        if (failed && failed->code)
+                vm_warn(vm, "%s", error_text(failed));
+        if (journal_strike(vm->journal, id, &err) < 0)
+                vm_warn(vm, "%s", error_text(&err));
+}
+
+static void unwind(struct vm *vm) {
+        for (;;) {
+                _cleanup_(newest_done) struct newest n = { 0 };
+                _cleanup_error_ struct error err = ERROR_INIT;
+
+                if (vm->journal)
+                        (void) journal_open_entries(vm->journal, newest_take, &n, NULL);
+                if (!n.kind)
+                        break;
+                const struct undo_kind *kind = kind_find(n.kind);
+                test_kill("undo", n.kind, "before");
+                int r = kind ? kind->undo(vm, n.args, &err) :
+                               error_set(&err, -EINVAL, "the journal has an entry of an unknown kind \"%s\"", n.kind);
+                if (r > 0) {
+                        vm->undo_id = n.id;
+                        vm->undo_kind = kind->name;
+                        return;
+                }
+                entry_end(vm, n.id, n.kind, r < 0 ? &err : NULL);
         }
-        vm_warn(vm, "the journal has an entry of an unknown kind \"%s\"", kind);
-        return 0;
+        journal_close(vm->journal);
+        vm->journal = NULL;
+        end_finish(vm);
+}
+
+void undo_continue(struct vm *vm, const struct error *err) {
+        entry_end(vm, vm->undo_id, vm->undo_kind, err);
+        unwind(vm);
 }
 
 void undo_all(struct vm *vm) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (journal_ready(vm, &err) < 0 || journal_open_entries(vm->journal, undo_entry, vm, &err) < 0)
+        if (vm->recorded && journal_ready(vm, &err) < 0)
                 vm_warn(vm, "what this start took cannot all be given back: %s", error_text(&err));
-        journal_close(vm->journal);
-        vm->journal = NULL;
+        unwind(vm);
 }
 
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data) {
