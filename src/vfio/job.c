@@ -1,0 +1,101 @@
+#include "vfio/job.h"
+
+#include "base/log.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+struct vfio_job {
+        const struct vfio_sys *sys;
+        struct vfio_original original;
+        struct vfio_claim claim;
+        struct vfio_progress progress; /* written by the worker */
+};
+
+/* A worker has none of the daemon's descriptors: what is real is opened there. */
+struct opened {
+        struct vfio_sys own;
+        const struct vfio_sys *sys;
+};
+
+static int sys_use(const struct vfio_sys *given, struct opened *ret, struct error *err) {
+        *ret = (struct opened){ .sys = given };
+        if (given)
+                return 0;
+        ret->sys = &ret->own;
+        return vfio_sys_open(NULL, &ret->own, err);
+}
+
+static void opened_done(struct opened *o) {
+        if (o->own.data)
+                vfio_sys_close(&o->own);
+}
+
+int vfio_look_work(void *arg, int report_fd, json_t **ret, struct error *err) {
+        const struct vfio_look_job *job = arg;
+        _cleanup_(opened_done) struct opened o = { 0 };
+        _cleanup_json_ json_t *list = json_array();
+        int r = sys_use(job->sys, &o, err);
+
+        for (size_t i = 0; r >= 0 && i < job->n; i++) {
+                struct vfio_device device;
+
+                r = vfio_look(o.sys, job->addresses[i], &device, err);
+                if (r >= 0)
+                        json_push(list, vfio_device_to_json(&device));
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(list);
+        return 0;
+}
+
+struct vfio_job *vfio_job_new(const struct vfio_sys *sys, const struct vfio_original *original,
+                              const struct vfio_claim *claim) {
+        struct vfio_job *job =
+                mmap(NULL, sizeof(*job), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        if (job == MAP_FAILED)
+                log_oom();
+        *job = (struct vfio_job){ .sys = sys, .original = *original };
+        if (claim)
+                job->claim = *claim;
+        return job;
+}
+
+void vfio_job_free(struct vfio_job *job) {
+        if (job)
+                (void) munmap(job, sizeof(*job));
+}
+
+int vfio_bind_work(void *arg, int report_fd, json_t **ret, struct error *err) {
+        struct vfio_job *job = arg;
+        _cleanup_(opened_done) struct opened o = { 0 };
+        int r = sys_use(job->sys, &o, err);
+
+        if (r >= 0)
+                r = vfio_bind(o.sys, &job->original, &job->claim, &job->progress, err);
+        if (r >= 0)
+                *ret = json_null();
+        return r;
+}
+
+int vfio_restore_work(void *arg, int report_fd, json_t **ret, struct error *err) {
+        struct vfio_job *job = arg;
+        _cleanup_(opened_done) struct opened o = { 0 };
+        int r = sys_use(job->sys, &o, err);
+
+        if (r >= 0)
+                r = vfio_restore(o.sys, &job->original, &job->progress, err);
+        if (r >= 0)
+                *ret = json_null();
+        return r;
+}
+
+char *vfio_job_stuck(const struct vfio_job *job) {
+        /* Whoever writes it may be at it still. */
+        int n = (int) strnlen(job->progress.doing, sizeof(job->progress.doing));
+
+        return xasprintf("%s is stuck%s%.*s", job->original.address, n ? " " : "", n, job->progress.doing);
+}
