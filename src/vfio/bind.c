@@ -34,7 +34,7 @@ static int step_expect(const struct bind *b, struct error *err) {
 }
 
 static int step_module(const struct bind *b, struct error *err) {
-        return b->ready ? 0 : vfio_need_driver(b->sys, VFIO_PCI, VFIO_PCI, b->progress, err);
+        return b->ready ? 0 : vfio_need_driver(b->sys, VFIO_PCI, "vfio_pci", b->progress, err);
 }
 
 /* Also before it leaves its driver: drivers that find their device in D3cold have hung there. */
@@ -143,8 +143,7 @@ static void put_back(const struct bind *b, struct error *err) {
         if (vfio_restore(b->sys, b->original, b->progress, &undo) < 0) {
                 _cleanup_free_ char *text = xstrdup(error_text(err));
                 error_set(err, err->code, "%s; and it could not be put back: %s", text, error_text(&undo));
-        } else if (vfio_present(b->sys, b->original->address) == 0)
-                error_set(err, -ENODEV, "%s: it vanished meanwhile", b->original->address);
+        }
 }
 
 int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected, const struct vfio_claim *claim,
@@ -153,15 +152,16 @@ int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected, 
         _cleanup_error_ struct error own = ERROR_INIT;
         int r = step_expect(&b, &own);
 
-        if (r < 0) {
-                error_prefix(&own, "%s", expected->address);
-                return error_move(err, &own);
-        }
+        bool begun = r >= 0;
+
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
                 r = steps[i](&b, &own);
         if (r >= 0)
                 return 0;
         error_prefix(&own, "%s", expected->address);
-        put_back(&b, &own);
+        if (vfio_present(sys, expected->address) == 0)
+                return error_set(err, -ENODEV, "%s: there is no such device any more", expected->address);
+        if (begun)
+                put_back(&b, &own);
         return error_move(err, &own);
 }

@@ -112,7 +112,7 @@ int vfio_original_read(const struct vfio_sys *sys, const char *address, struct v
         if (r < 0)
                 return error_errno(err, r, "%s: cannot be looked at", address);
         if (r == 0)
-                return error_set(err, -ENODEV, "%s: there is no such device (any more)", address);
+                return error_set(err, -ENODEV, "%s: there is no such device", address);
         r = copy(address, o.address, sizeof(o.address));
         if (r >= 0)
                 r = original_fill(sys, &o);
