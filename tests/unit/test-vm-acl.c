@@ -1,0 +1,127 @@
+/* The access that a VM gets to a device node, on files: given, changed and taken back without a trace. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "vm/machine.h"
+
+#include <acl/libacl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/acl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ONE = 70000, OTHER = 70001 };
+
+static char folder[] = "/tmp/vore-acl.XXXXXX";
+static char *path;
+static bool supported;
+
+/* "u::rw-,u:70000:rw-,…" */
+static char *text(void) {
+        acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
+        char *raw = acl ? acl_to_any_text(acl, NULL, ',', TEXT_ABBREVIATE | TEXT_NUMERIC_IDS) : NULL, *copy;
+
+        assert_non_null(raw);
+        copy = xstrdup(raw);
+        acl_free(raw);
+        acl_free(acl);
+        return copy;
+}
+
+static void expect(const char *expected) {
+        _cleanup_free_ char *now = text();
+
+        assert_string_equal(now, expected);
+}
+
+/* A new file: what the last test left is not there. */
+static int before(void **state) {
+        assert_int_equal(file_write_atomic(AT_FDCWD, path, "", 0, 0600, false, NULL), 0);
+        assert_int_equal(chmod(path, 0660), 0);
+        return 0;
+}
+
+static void test_grant(void **state) {
+        if (!supported)
+                skip();
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        expect("u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---");
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        expect("u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---");
+        assert_int_equal(acl_grant(path, OTHER, false, NULL), 0);
+        expect("u::rw-,u:70000:rw-,u:70001:r--,g::rw-,m::rw-,o::---");
+        /* Reading alone after writing. */
+        assert_int_equal(acl_grant(path, ONE, false, NULL), 0);
+        expect("u::rw-,u:70000:r--,u:70001:r--,g::rw-,m::rw-,o::---");
+}
+
+static void test_revoke(void **state) {
+        struct stat st;
+
+        if (!supported)
+                skip();
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        assert_int_equal(acl_grant(path, OTHER, true, NULL), 0);
+        assert_int_equal(acl_revoke(path, ONE, NULL), 0);
+        expect("u::rw-,u:70001:rw-,g::rw-,m::rw-,o::---");
+        assert_int_equal(acl_revoke(path, ONE, NULL), 0);
+        assert_int_equal(acl_revoke(path, OTHER, NULL), 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0660);
+        assert_int_equal(acl_revoke(path, OTHER, NULL), 0);
+}
+
+/* Whoever may already: nothing is written. Writing asked for where everybody only reads is. */
+static void test_open_to_all(void **state) {
+        if (!supported)
+                skip();
+        assert_int_equal(chmod(path, 0666), 0);
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        expect("u::rw-,g::rw-,o::rw-");
+        assert_int_equal(chmod(path, 0664), 0);
+        assert_int_equal(acl_grant(path, ONE, false, NULL), 0);
+        expect("u::rw-,g::rw-,o::r--");
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        expect("u::rw-,u:70000:rw-,g::rw-,m::rw-,o::r--");
+}
+
+static void test_absent(void **state) {
+        _cleanup_(error_done) struct error err = ERROR_INIT;
+        _cleanup_free_ char *absent = xasprintf("%s/absent", folder);
+
+        assert_int_equal(acl_revoke(absent, ONE, &err), 0);
+        assert_int_equal(acl_grant(absent, ONE, true, &err), -ENOENT);
+        assert_non_null(strstr(error_text(&err), absent));
+}
+
+static int setup(void **state) {
+        path = mkdtemp(folder) ? xasprintf("%s/node", folder) : NULL;
+        if (!path)
+                return -1;
+        (void) before(state);
+        supported = acl_grant(path, ONE, false, NULL) == 0;
+        return 0;
+}
+
+static int teardown(void **state) {
+        free(path);
+        return file_remove_tree(AT_FDCWD, folder, NULL);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup(test_grant, before),
+                cmocka_unit_test_setup(test_revoke, before),
+                cmocka_unit_test_setup(test_open_to_all, before),
+                cmocka_unit_test_setup(test_absent, before),
+        };
+
+        return cmocka_run_group_tests(tests, setup, teardown);
+}
