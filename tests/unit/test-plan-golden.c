@@ -114,14 +114,20 @@ static void scene_read(struct scene *s, const char *text) {
 
 /* --- the plan as lines --- */
 
-/* Where the tree lies is of no interest. */
+/* Where the tree lies, and at which of its lines the default script complains, is of no interest. */
 static void add_text(struct strbuf *b, const char *text) {
+        static const char script[] = "lua/qemu.lua:";
         const char *at;
 
         while ((at = strstr(text, TEST_TREE "/"))) {
                 strbuf_addn(b, text, (size_t) (at - text));
                 strbuf_add(b, "TREE/");
                 text = at + strlen(TEST_TREE "/");
+                if (str_starts(text, script)) {
+                        strbuf_addf(b, "%sLINE", script);
+                        text += strlen(script);
+                        text += strspn(text, "0123456789");
+                }
         }
         strbuf_add(b, text);
 }
