@@ -323,7 +323,7 @@ class World:
     def env(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("VORE_", "XDG_", "NOTIFY_", "LISTEN_"))}
         env.update(HOME=str(self.base), VORE_SOCKET=str(self.socket), LC_ALL="C.UTF-8",
-                   ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=97", UBSAN_OPTIONS="print_stacktrace=1")
+                   ASAN_OPTIONS="detect_leaks=1:exitcode=97:quarantine_size_mb=1", UBSAN_OPTIONS="print_stacktrace=1")
         env.update(XDG_CONFIG_HOME=str(self.base / "config"), XDG_STATE_HOME=str(self.base / "state"),
                    XDG_RUNTIME_DIR=str(self.base / "run"), XDG_CACHE_HOME=str(self.base / "cache"))
         env.update(self.exact_env)
