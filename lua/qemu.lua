@@ -258,6 +258,70 @@ function M.firmware(instance, vm)
 end
 
 -- ---------------------------------------------------------------------------------------------------------------
+-- Devices of the host
+-- ---------------------------------------------------------------------------------------------------------------
+
+-- The functions of one slot of the host stay together in one slot of the guest, behind a port of their own: drivers of
+-- graphics cards look for their sound function beside them.
+function M.devices(instance, vm)
+  local ports = {}
+  for index, device in ipairs(instance.vfio or {}) do
+    local slot = device.guest_slot or index
+    ports[slot] = ports[slot] or M.root_port(vm)
+    local rombar
+    if type(device.rom_bar) == "boolean" then
+      rombar = device.rom_bar and 1 or 0
+    end
+    vm:device {
+      driver = "vfio-pci",
+      id = "vfio" .. index,
+      host = device.address,
+      bus = ports[slot],
+      addr = string.format("00.%x", device.guest_function or 0),
+      multifunction = device.multifunction or nil,
+      ["x-vga"] = device.x_vga == true or nil,
+      romfile = given(device.rom),
+      rombar = rombar,
+    }
+  end
+end
+
+-- OVMF has 32 GiB for the 64-bit BARs of all devices unless it is told otherwise; newer ones take an eighth of what the
+-- processor can address, and the larger of both. The slots are laid out here as OVMF does it, the largest first, each
+-- at a multiple of its largest BAR. If that fills the 32 GiB, the next power of two with room for the rest is asked for.
+local mmio_default = 32 << 30
+
+function M.mmio_window(instance, vm)
+  if not instance.uefi.enabled then
+    return -- SeaBIOS puts them wherever the processor can address
+  end
+  local slots, sizes, at = {}, {}, 0
+  for index, device in ipairs(instance.vfio or {}) do
+    local slot = device.guest_slot or index
+    slots[slot] = (slots[slot] or 0) + (device.bars_64 or 0)
+  end
+  for _, bytes in pairs(slots) do
+    table.insert(sizes, bytes)
+  end
+  table.sort(sizes, function(a, b) return a > b end)
+  for _, bytes in ipairs(sizes) do
+    local alignment = 1
+    while alignment * 2 <= bytes do
+      alignment = alignment * 2
+    end
+    at = (at + alignment - 1) // alignment * alignment + bytes
+  end
+  if at < mmio_default then
+    return
+  end
+  local window = mmio_default
+  while window <= at do
+    window = window * 2
+  end
+  vm:arg("-fw_cfg", "name=opt/ovmf/X-PciMmio64Mb,string=" .. (window >> 20))
+end
+
+-- ---------------------------------------------------------------------------------------------------------------
 -- Disks
 -- ---------------------------------------------------------------------------------------------------------------
 
@@ -434,10 +498,10 @@ end
 -- ---------------------------------------------------------------------------------------------------------------
 
 -- Nothing can show a screen without SPICE, so there is no display adapter then either; nor is there one beside a
--- passed-through card, which has to be the guest's first.
+-- passed-through card, which has to be the guest's first, unless --display asked for it.
 function M.display(instance, vm)
   vm:arg("-display", "none")
-  if not instance.spice.enabled or has_graphics(instance) then
+  if not instance.spice.enabled or (has_graphics(instance) and not instance.display) then
     return
   end
   vm:device { driver = instance.looking_glass.enabled and "VGA" or "virtio-vga", id = "video0", bus = "pcie.0", addr = "1" }
@@ -508,6 +572,8 @@ function M.build(instance, vm)
   M.cpu(instance, vm)
   M.firmware(instance, vm)
   M.console(instance, vm)
+  M.mmio_window(instance, vm)
+  M.devices(instance, vm)
   M.display(instance, vm)
   M.input(instance, vm)
   M.disks(instance, vm)

@@ -13,19 +13,33 @@ struct complete_use {
         bool read_only;
 };
 
+/* A PCI device that another running VM of ours has. */
+struct complete_device {
+        const char *vm;
+        const char *address; /* "0000:0b:00.0" */
+};
+
 struct complete_request {
         const struct host *host;
         const struct settings *settings;
         const struct complete_use *uses; /* disks of other running VMs */
         size_t n_uses;
+        const struct complete_device *device_uses; /* PCI devices of other running VMs */
+        size_t n_device_uses;
         uint64_t memory_used; /* bytes that other running VMs were given, for the over-commitment warning */
         bool display;         /* --display */
         const char *qemu_binary; /* resolved; NULL if none */
 };
 
 /* Completes def in place: arch, kvm, uuid, rtc, cpu topology and model, hyperv, memory checks, disks
- * (exist, type, mounted, in use), firmware, spice socket path, network. Always fills in as much as it can. */
+ * (exist, type, mounted, in use), host devices (which, free, whole groups, their places in the guest),
+ * firmware, spice socket path, network. Always fills in as much as it can. */
 void complete(struct def *def, const struct complete_request *req, struct diags *diags);
+
+/* Bytes that QEMU must be allowed to lock (RLIMIT_MEMLOCK) for a completed definition with devices: VFIO pins the
+ * guest's memory, what is shared with it, and maps the BARs; 1 GiB more is for QEMU and the firmware. 0 without
+ * devices. */
+uint64_t complete_memlock(const struct def *def);
 
 /* The firmware "default": [uefi.default] of vored.toml, else the first fitting descriptor of this host; for
  * scripts' global.uefi.default. arch and chipset NULL: the host's and q35. -ENOENT: none. */

@@ -21,6 +21,7 @@ void fill_cpu(struct fill *f); /* model, hyperv, amount against the host */
 void fill_clock(struct fill *f);
 void fill_memory(struct fill *f);
 void fill_disks(struct fill *f);
+void fill_vfio(struct fill *f); /* host devices; adds the rest of their groups */
 void fill_uefi(struct fill *f);
 void fill_sockets(struct fill *f); /* SPICE's path, and the length of all socket paths */
 void fill_network(struct fill *f);

@@ -26,7 +26,8 @@ int def_parse(struct arena *arena, const char *text, size_t len, const char *dir
         if (root) {
                 def_features(def, root, diags);
                 def_rules(def, diags);
-                schema_check_supported(&def_schema, def, diags);
+                if (!(flags & DEF_ALL))
+                        schema_check_supported(&def_schema, def, diags);
         }
         diags_sort(diags);
         *ret = def;
@@ -82,6 +83,26 @@ struct def_network *def_add_network(struct def *def) {
                         arena_printf(arena, "network[%zu]", def->n_network), arena);
         def->n_network++;
         return network;
+}
+
+struct def_vfio *def_add_vfio(struct def *def, size_t of) {
+        struct arena *arena = def->arena;
+        struct def_vfio *v, *parent;
+
+        def->vfio = arena_grow(arena, def->vfio, def->n_vfio, def->n_vfio + 1, sizeof(*def->vfio));
+        v = &def->vfio[def->n_vfio];
+        parent = &def->vfio[of];
+        schema_defaults(schema_section_find(&def_schema, "vfio"), v,
+                        arena_printf(arena, "vfio[%zu]", def->n_vfio), arena);
+        def->n_vfio++;
+        v->head.loc = DEF_LOC(parent, group);
+        v->along = true;
+        v->force = parent->force;
+        v->reserve = parent->reserve;
+        v->rebind = parent->rebind;
+        for (size_t i = 0; i < v->head.schema->n_rows; i++)
+                v->head.origins[i].where = arena_printf(arena, "group of %s", parent->head.path);
+        return v;
 }
 
 struct def_disk *def_add_cdrom(struct def *def, const char *path) {

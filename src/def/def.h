@@ -57,6 +57,14 @@ struct def_vfio {
         int x_vga;           /* enum tristate */
         const char *rebind, *reset_method, *rom;
         int rom_bar; /* enum tristate */
+
+        /* Completed; no keys of the file. Completion also gives vendor, device, index and address (always),
+         * multifunction (the property of the guest's device), x_vga (TRI_TRUE or TRI_FALSE) and rebind. */
+        bool along;                         /* added by `group` of another one, at the end */
+        int64_t class;                      /* 24 bits of the PCI class; -1 before */
+        int64_t iommu_group;                /* -1: none, or before */
+        int64_t guest_slot, guest_function; /* functions of one host slot share a slot; slots count from 0 */
+        uint64_t bars, bars_64;             /* bytes of its memory BARs, and of the 64-bit ones among them */
 };
 
 struct def_uefi {
@@ -164,6 +172,8 @@ struct def {
 
 enum def_flags {
         DEF_SAVE = 1 << 0, /* it is to be saved: relative paths are errors */
+        DEF_ALL = 1 << 1,  /* sections and keys that are not supported yet are no errors: for the tests of those to
+                            * come */
 };
 
 enum { DEF_SIZE_MAX = 64 * 1024, DEF_DEPTH_MAX = 16 };
@@ -184,6 +194,10 @@ struct def_summary {
 };
 int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
                   struct error *err);
+
+/* Appends a device that def->vfio[of].group takes along: what is said there of force, reserve and rebind counts for
+ * it too. Its place in the file is that of `group`. */
+struct def_vfio *def_add_vfio(struct def *def, size_t of);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 bool def_name_valid(const char *name);

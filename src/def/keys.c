@@ -130,6 +130,13 @@ static const struct schema_row vfio[] = {
         ROW("rom", ROW_PATH, rom, .words = "the device's own", .doc = "A file with the option ROM to show."),
         ROW("rom-bar", ROW_TRISTATE, rom_bar, .number = TRI_UNSET, .words = "true",
             .doc = "Whether the guest sees an option ROM at all."),
+        ROW("along", ROW_BOOL, along, .flags = ROW_NO_KEY),
+        ROW("class", ROW_INT, class, .flags = ROW_NO_KEY, .number = -1),
+        ROW("iommu-group", ROW_INT, iommu_group, .flags = ROW_NO_KEY, .number = -1),
+        ROW("guest-slot", ROW_INT, guest_slot, .flags = ROW_NO_KEY),
+        ROW("guest-function", ROW_INT, guest_function, .flags = ROW_NO_KEY),
+        ROW("bars", ROW_SIZE, bars, .flags = ROW_NO_KEY),
+        ROW("bars-64", ROW_SIZE, bars_64, .flags = ROW_NO_KEY),
 };
 #undef S
 

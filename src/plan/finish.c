@@ -1,6 +1,7 @@
 #include "plan/finish.h"
 
 #include "base/str.h"
+#include "plan/claim.h"
 #include "plan/handover.h"
 
 #include <errno.h>
@@ -137,5 +138,6 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
         take_copies(p, result, instance_dir);
         note_spice_link(p, def, instance_dir);
         handover_nodes(p, &p->exact);
+        claim_nodes(p);
         return req->uid == (uid_t) -1 ? 0 : handover(p, &p->exact, instance_dir, err);
 }

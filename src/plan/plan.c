@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include "base/str.h"
+#include "plan/claim.h"
 #include "plan/finish.h"
 
 #include <errno.h>
@@ -41,6 +42,8 @@ static void stage_complete(struct walk *w) {
                 .settings = req->settings,
                 .uses = req->uses,
                 .n_uses = req->n_uses,
+                .device_uses = req->device_uses,
+                .n_device_uses = req->n_device_uses,
                 .memory_used = req->memory_used,
                 .display = req->display,
                 .qemu_binary = w->binary,
@@ -70,6 +73,7 @@ static int stage_script(struct walk *w, struct script_result *ret, struct error 
         _cleanup_json_ json_t *global = settings_to_json(s);
 
         finish_instance(w->def, w->host, s, instance_dir, instance, global);
+        json_put_bool(instance, "display", w->req->display);
         struct script_request req = {
                 .path = s->qemu.script ? s->qemu.script : plan_default_script(),
                 .library_dir = plan_library_dir(),
@@ -120,6 +124,7 @@ static void note_definition(struct walk *w) {
         if (w->req->goal == PLAN_SHOW)
                 p->origins = def_to_json(def, DEF_JSON_ORIGIN);
         note_disks(w);
+        claim_note(p, def);
 }
 
 /* The walk itself: from a file's text to a command line. */

@@ -13,13 +13,15 @@ struct plan_request {
         size_t len;
         const char *file;      /* how messages name it */
         const char *directory; /* relative paths count from here */
-        unsigned def_flags;    /* DEF_SAVE */
+        unsigned def_flags;    /* enum def_flags */
         const char *const *cdroms; /* absolute paths */
         size_t n_cdroms;
         bool display;
         const struct settings *settings;
         const struct complete_use *uses;
         size_t n_uses;
+        const struct complete_device *device_uses; /* PCI devices of other running VMs */
+        size_t n_device_uses;
         uint64_t memory_used;
         enum {
                 PLAN_CHECK, /* parse, complete, script: what is wrong? */
@@ -37,6 +39,18 @@ struct plan_file {
         int fd;    /* number in QEMU */
         int set;   /* number of the fdset; 0: none */
         int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY */
+};
+
+/* A PCI device that is claimed for the VM, in the order of the definition; those that `group` takes along last. */
+struct plan_device {
+        char *address;           /* "0000:0b:00.0" */
+        uint16_t vendor, device; /* what must be there when it is claimed */
+        int iommu_group;         /* its node is /dev/vfio/N; -1: none (that was a fault) */
+        char *reset_method;      /* as the definition says it; NULL: the kernel's choice */
+        bool keep;    /* stays with vfio-pci afterwards; else the host's driver gets it back */
+        bool force;   /* take it although the host seems to need it, or somebody has it open */
+        bool reserve; /* `reserve` of the definition */
+        bool along;   /* taken along by `group` of another one */
 };
 
 struct plan {
@@ -57,8 +71,12 @@ struct plan {
         size_t n_reach;
         struct script_copy *copies; /* target: from the instance folder on */
         size_t n_copies;
-        struct script_allow *allows; /* device nodes: from the arguments and from vore:allow */
+        struct script_allow *allows; /* device nodes: from the arguments, from vore:allow, and VFIO's of the devices,
+                                      * which are there once they are claimed */
         size_t n_allows;
+        struct plan_device *devices; /* of the host, for this VM */
+        size_t n_devices;
+        uint64_t memlock; /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
         struct complete_use *disks; /* what this VM uses, for others' checks */
         size_t n_disks;
         char *spice_link; /* a symlink to make to the VM's own SPICE socket, or NULL */

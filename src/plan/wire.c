@@ -2,6 +2,7 @@
 #include "plan/finish.h"
 
 #include "base/str.h"
+#include "plan/claim.h"
 
 #include <errno.h>
 
@@ -69,6 +70,8 @@ json_t *finish_to_json(const struct plan *p) {
         json_put(j, "copies", copies_to_json(p));
         json_put(j, "allows", allows_to_json(p));
         json_put(j, "disks", disks_to_json(p));
+        json_put(j, "devices", claim_to_json(p));
+        json_put_int(j, "memlock", (int64_t) p->memlock);
         json_put_str(j, "spice_link", p->spice_link);
         json_put_bool(j, "console", p->console);
         json_put_bool(j, "kvm", p->kvm);
@@ -134,6 +137,8 @@ int plan_from_json(const json_t *j, struct plan **ret, struct error *err) {
         p->auto_start = json_get_bool(j, "auto_start", false);
         files_from_json(p, json_object_get(j, "files"));
         lists_from_json(p, j);
+        claim_from_json(p, json_object_get(j, "devices"));
+        p->memlock = (uint64_t) json_get_int(j, "memlock", 0);
         p->spice_link = text_at(p, j, "spice_link");
         p->console = json_get_bool(j, "console", false);
         p->kvm = json_get_bool(j, "kvm", false);
