@@ -89,7 +89,8 @@ static const char *hint_intel(const struct host *h) {
                 return "the kernel is told intel_iommu=on: turn on VT-d in the machine's firmware setup";
         if (there(h, "/sys/firmware/acpi/tables/DMAR"))
                 return "add intel_iommu=on to the kernel's parameters";
-        return "turn on VT-d in the machine's firmware setup, and add intel_iommu=on to the kernel's parameters";
+        return "turn on VT-d in the machine's firmware setup, and add intel_iommu=on to the kernel's "
+               "parameters";
 }
 
 static const char *hint_amd(const struct host *h) {
@@ -125,7 +126,8 @@ bool host_iommu(const struct host *h, struct arena *arena, const char **ret_why,
 static bool file_names(const struct host *h, const char *release, const char *file) {
         _cleanup_free_ char *path = xasprintf("/lib/modules/%s/%s", release, file), *text = NULL;
 
-        return host_read(h, path, &text) == 0 && (strstr(text, "/vfio-pci.ko") || strstr(text, "/vfio_pci.ko"));
+        return host_read(h, path, &text) == 0 &&
+               (strstr(text, "/vfio-pci.ko") || strstr(text, "/vfio_pci.ko"));
 }
 
 bool host_iommu_vfio(const struct host *h, struct arena *arena, const char **ret_why, const char **ret_hint) {
@@ -135,8 +137,9 @@ bool host_iommu_vfio(const struct host *h, struct arena *arena, const char **ret
             file_names(h, u.release, "modules.dep") || file_names(h, u.release, "modules.builtin"))
                 return true;
         *ret_why = arena_printf(arena, "the running kernel %s has no vfio-pci", u.release);
-        *ret_hint = there(h, "/lib/modules") ? "reboot if the kernel was updated since the start, else install the "
-                                               "kernel's modules (CONFIG_VFIO_PCI)" :
-                                               NULL;
+        *ret_hint = there(h, "/lib/modules") ?
+                            "reboot if the kernel was updated since the start, else install the "
+                            "kernel's modules (CONFIG_VFIO_PCI)" :
+                            NULL;
         return false;
 }

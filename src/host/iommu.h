@@ -4,9 +4,9 @@
 
 #include "host/host.h"
 
-struct host_iommu_group {      /* in the arena */
-        int number;            /* N of /sys/kernel/iommu_groups/N */
-        const char **members;  /* addresses of its PCI devices, in their order */
+struct host_iommu_group {     /* in the arena */
+        int number;           /* N of /sys/kernel/iommu_groups/N */
+        const char **members; /* addresses of its PCI devices, in their order */
         size_t n_members;
 };
 
@@ -20,6 +20,6 @@ int host_iommu_group(const struct host *h, int number, struct arena *arena, stru
  * in the firmware's setup or as a kernel parameter. Both in the arena. */
 bool host_iommu(const struct host *h, struct arena *arena, const char **ret_why, const char **ret_hint);
 
-/* Is there a vfio-pci, loaded, built in or as a module of the running kernel? As host_iommu(). Of a captured host
- * nobody knows: true. */
+/* Is there a vfio-pci, loaded, built in or as a module of the running kernel? As host_iommu(). Of a captured
+ * host nobody knows: true. */
 bool host_iommu_vfio(const struct host *h, struct arena *arena, const char **ret_why, const char **ret_hint);

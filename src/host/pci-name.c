@@ -53,7 +53,8 @@ static void name_one(struct udev_hwdb *hwdb, struct host_pci *d, struct arena *a
 
         /* As the kernel writes it in `modalias` (drivers/pci/pci-sysfs.c). */
         snprintf(alias, sizeof(alias), "pci:v%08Xd%08Xsv%08Xsd%08Xbc%02Xsc%02Xi%02X", d->vendor, d->device,
-                 d->subsystem_vendor, d->subsystem_device, d->class >> 16, d->class >> 8 & 0xff, d->class & 0xff);
+                 d->subsystem_vendor, d->subsystem_device, d->class >> 16, d->class >> 8 & 0xff,
+                 d->class & 0xff);
         first = udev_hwdb_get_properties_list_entry(hwdb, alias, 0);
         udev_list_entry_foreach(entry, first) {
                 const char *key = udev_list_entry_get_name(entry), *value = udev_list_entry_get_value(entry);

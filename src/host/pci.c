@@ -48,21 +48,24 @@ int host_pci_compare(const char *a, const char *b) {
         return 0;
 }
 
-static long long read_number(const struct host *h, const char *address, const char *name, long long fallback) {
+static long long read_number(const struct host *h, const char *address, const char *name,
+                             long long fallback) {
         _cleanup_free_ char *path = xasprintf(DEVICES "/%s/%s", address, name);
         long long value;
 
         return host_read_int(h, path, &value) < 0 ? fallback : value;
 }
 
-static const char *read_text(const struct host *h, const char *address, const char *name, struct arena *arena) {
+static const char *read_text(const struct host *h, const char *address, const char *name,
+                             struct arena *arena) {
         _cleanup_free_ char *path = xasprintf(DEVICES "/%s/%s", address, name), *line = NULL;
 
         return host_read_line(h, path, &line) < 0 ? NULL : arena_strdup(arena, line);
 }
 
 /* The last part of what a link says. */
-static const char *read_link(const struct host *h, const char *address, const char *name, struct arena *arena) {
+static const char *read_link(const struct host *h, const char *address, const char *name,
+                             struct arena *arena) {
         _cleanup_free_ char *path = xasprintf(DEVICES "/%s/%s", address, name), *target = NULL;
 
         if (host_readlink(h, path, &target) < 0)
@@ -140,7 +143,8 @@ int host_pci_find(const struct host *h, const char *address, struct arena *arena
 }
 
 static int device_compare(const void *a, const void *b) {
-        return host_pci_compare(((const struct host_pci *) a)->address, ((const struct host_pci *) b)->address);
+        return host_pci_compare(((const struct host_pci *) a)->address,
+                                ((const struct host_pci *) b)->address);
 }
 
 int host_pci_list(const struct host *h, struct arena *arena, struct host_pci **ret, size_t *ret_n,

@@ -17,19 +17,19 @@ struct host_pci {                  /* all strings in the arena */
         uint16_t subsystem_vendor; /* 0 where sysfs does not say, as of bridges */
         uint16_t subsystem_device;
         uint8_t revision;
-        uint32_t class;             /* 24 bits: 0x030000 is a VGA controller */
-        int header_type;            /* 0 endpoint, 1 PCI bridge, 2 CardBus bridge */
-        const char *driver;         /* NULL: none */
-        const char *override;       /* driver_override; NULL: none */
-        int iommu_group;            /* -1: none */
-        const char *reset_methods;  /* as the kernel tries them: "flr bus"; "": all are switched off; NULL: there
-                                     * is none, or a kernel before 5.15 */
-        int boot_vga;               /* 1: the firmware's display; 0; -1: no VGA device */
-        const char *power_state;    /* "D0", "D3hot", "unknown", … or NULL */
-        int d3cold_allowed;         /* 1, 0; -1 where sysfs does not say */
-        int numa_node;              /* -1: none */
+        uint32_t class;            /* 24 bits: 0x030000 is a VGA controller */
+        int header_type;           /* 0 endpoint, 1 PCI bridge, 2 CardBus bridge */
+        const char *driver;        /* NULL: none */
+        const char *override;      /* driver_override; NULL: none */
+        int iommu_group;           /* -1: none */
+        const char *reset_methods; /* as the kernel tries them: "flr bus"; "": all are switched off; NULL:
+                                    * there is none, or a kernel before 5.15 */
+        int boot_vga;              /* 1: the firmware's display; 0; -1: no VGA device */
+        const char *power_state;   /* "D0", "D3hot", "unknown", … or NULL */
+        int d3cold_allowed;        /* 1, 0; -1 where sysfs does not say */
+        int numa_node;             /* -1: none */
         struct host_pci_bar bars[HOST_PCI_BARS];
-        uint64_t rom_size;          /* bytes of the expansion ROM's BAR; 0: none */
+        uint64_t rom_size; /* bytes of the expansion ROM's BAR; 0: none */
 
         /* by host_pci_name(); NULL before, and where the hwdb does not know */
         const char *vendor_name, *device_name;
@@ -50,7 +50,8 @@ bool host_pci_is_address(const char *text);
  * gets none: the hwdb is this machine's. */
 void host_pci_name(const struct host *h, struct host_pci *devices, size_t n, struct arena *arena);
 
-/* What a class is, for a person: "VGA controller", "NVMe drive"; "device" if there is no better word. Static. */
+/* What a class is, for a person: "VGA controller", "NVMe drive"; "device" if there is no better word. Static.
+ */
 const char *host_pci_class_name(uint32_t class);
 static inline bool host_pci_is_display(uint32_t class) {
         return class >> 16 == 0x03;

@@ -1,6 +1,7 @@
 #include "vfio/internal.h"
 
 #include "base/str.h"
+#include "host/need.h"
 
 #include <errno.h>
 
@@ -22,14 +23,16 @@ static int step_expect(const struct bind *b, struct error *err) {
         if (r < 0)
                 return error_errno(err, r, "cannot be looked at");
         if (now.vendor != o->vendor || now.device != o->device)
-                return error_set(err, -ESTALE, "is %04x:%04x now, no longer %04x:%04x", now.vendor, now.device,
-                                 o->vendor, o->device);
+                return error_set(err, -ESTALE, "is %04x:%04x now, no longer %04x:%04x", now.vendor,
+                                 now.device, o->vendor, o->device);
         if (!str_eq(now.driver, o->driver))
                 return error_set(err, -ESTALE, "has changed meanwhile: its driver is %s now, no longer %s",
                                  now.driver[0] ? now.driver : "none", o->driver[0] ? o->driver : "none");
         if (!str_eq(now.override, o->override))
-                return error_set(err, -ESTALE, "has changed meanwhile: its driver_override is \"%s\" now, no "
-                                 "longer \"%s\"", now.override, o->override);
+                return error_set(err, -ESTALE,
+                                 "has changed meanwhile: its driver_override is \"%s\" now, no "
+                                 "longer \"%s\"",
+                                 now.override, o->override);
         return 0;
 }
 
@@ -59,7 +62,8 @@ static int step_answers(const struct bind *b, struct error *err) {
         if (n < 0)
                 return error_errno(err, (int) n, "its configuration space cannot be read");
         if (n == sizeof(ids) && ids[0] == 0xff && ids[1] == 0xff && ids[2] == 0xff && ids[3] == 0xff)
-                return error_set(err, -EIO, "does not answer any more (its configuration space reads as ones): "
+                return error_set(err, -EIO,
+                                 "does not answer any more (its configuration space reads as ones): "
                                  "only a restart of the host, often with its power off, brings it back");
         return 0;
 }
@@ -67,11 +71,12 @@ static int step_answers(const struct bind *b, struct error *err) {
 static int step_reset_method(const struct bind *b, struct error *err) {
         const char *wanted = b->claim->reset_method;
 
-        if (!b->claim->has_reset_method || (b->original->has_reset_method &&
-                                            str_eq(wanted, b->original->reset_method)))
+        if (!b->claim->has_reset_method ||
+            (b->original->has_reset_method && str_eq(wanted, b->original->reset_method)))
                 return 0;
         if (!b->original->has_reset_method)
-                return error_set(err, -EOPNOTSUPP, "has no reset that could be chosen (reset-method \"%s\")", wanted);
+                return error_set(err, -EOPNOTSUPP, "has no reset that could be chosen (reset-method \"%s\")",
+                                 wanted);
         int r = vfio_put(b->sys, b->original->address, "reset_method", wanted, NULL);
         return r == -EINVAL ? error_set(err, r, "cannot be reset by \"%s\": it has \"%s\"", wanted,
                                         b->original->reset_method) :
@@ -127,13 +132,14 @@ static int step_stay_awake(const struct bind *b, struct error *err) {
         const struct vfio_original *o = b->original;
 
         vfio_doing(b->progress, "staying awake");
-        return o->power_control[0] ? vfio_put(b->sys, o->address, "power/control", b->claim->idle ? "auto" : "on", err)
-                                   : 0;
+        return o->power_control[0] ?
+                       vfio_put(b->sys, o->address, "power/control", b->claim->idle ? "auto" : "on", err) :
+                       0;
 }
 
 static int (*const steps[])(const struct bind *b, struct error *err) = {
-        step_module, step_wake, step_answers, step_reset_method, step_override, step_leave, step_join,
-        step_stay_awake,
+        step_module,   step_wake,  step_answers, step_reset_method,
+        step_override, step_leave, step_join,    step_stay_awake,
 };
 
 /* The error of the bind, and of its undo if that failed too. */
@@ -146,9 +152,9 @@ static void put_back(const struct bind *b, struct error *err) {
         }
 }
 
-int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected, const struct vfio_claim *claim,
-              struct vfio_progress *progress, struct error *err) {
-        const struct bind b = { sys, expected, claim, progress, vfio_driver_is_vfio(expected->driver) };
+int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
+              const struct vfio_claim *claim, struct vfio_progress *progress, struct error *err) {
+        const struct bind b = { sys, expected, claim, progress, host_pci_vfio_driver(expected->driver) };
         _cleanup_error_ struct error own = ERROR_INIT;
         int r = step_expect(&b, &own);
 

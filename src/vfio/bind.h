@@ -21,18 +21,15 @@ struct vfio_progress {
  * different by now nothing is done (-ESTALE). A device with a VFIO driver already keeps it. Loads vfio-pci,
  * wakes the device, forbids D3cold, sets reset-method if wanted, all before it leaves its driver.
  *
- * On failure everything is put back as by vfio_restore(); if that fails too, the error says both. Modules stay
- * loaded. progress may be NULL. */
-int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected, const struct vfio_claim *claim,
-              struct vfio_progress *progress, struct error *err);
+ * On failure everything is put back as by vfio_restore(); if that fails too, the error says both. Modules
+ * stay loaded. progress may be NULL. */
+int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
+              const struct vfio_claim *claim, struct vfio_progress *progress, struct error *err);
 
 /* Gives the device back: exactly its own driver (or none), override, reset methods, D3cold and power control.
  * Where it finds things right it writes nothing, so it may come after any part of a bind, and twice. A device
- * that is gone, or another one at its address, is fine: nothing is done. A device that somebody gave to a third
- * driver is left with it: the rest is restored, and the error is -EBUSY. After other errors it goes on with the
- * rest as well, and the error says what could not be undone; trying again may help. */
+ * that is gone, or another one at its address, is fine: nothing is done. A device that somebody gave to a
+ * third driver is left with it: the rest is restored, and the error is -EBUSY. After other errors it goes on
+ * with the rest as well, and the error says what could not be undone; trying again may help. */
 int vfio_restore(const struct vfio_sys *sys, const struct vfio_original *original,
                  struct vfio_progress *progress, struct error *err);
-
-/* vfio-pci or a variant driver such as mlx5_vfio_pci. NULL and "" are none. */
-bool vfio_driver_is_vfio(const char *driver);

@@ -16,7 +16,8 @@ static int copy(const char *text, char *ret, size_t size) {
 }
 
 /* An attribute of the device; -ENOENT if there is no such file. */
-static int attribute(const struct vfio_sys *sys, const char *address, const char *name, char *ret, size_t size) {
+static int attribute(const struct vfio_sys *sys, const char *address, const char *name, char *ret,
+                     size_t size) {
         _cleanup_free_ char *path = xasprintf(DEVICES "/%s/%s", address, name), *line = NULL;
         int r = sys->ops->read(sys->data, path, &line);
 
@@ -84,8 +85,10 @@ static int original_fill(const struct vfio_sys *sys, struct vfio_original *o) {
         long long vendor, device, d3cold;
         int r;
 
-        if ((r = number(sys, address, "vendor", &vendor)) < 0 || (r = number(sys, address, "device", &device)) < 0 ||
-            (r = vfio_driver(sys, address, o->driver)) < 0 || (r = vfio_override(sys, address, o->override)) < 0 ||
+        if ((r = number(sys, address, "vendor", &vendor)) < 0 ||
+            (r = number(sys, address, "device", &device)) < 0 ||
+            (r = vfio_driver(sys, address, o->driver)) < 0 ||
+            (r = vfio_override(sys, address, o->override)) < 0 ||
             (r = optional(sys, address, "d3cold_allowed", -1, &d3cold)) < 0)
                 return r;
         o->vendor = (uint16_t) vendor;
@@ -143,7 +146,8 @@ static int read_member(const struct vfio_sys *sys, const char *address, struct v
         if (d->n_members == VFIO_MEMBERS_MAX)
                 return -E2BIG;
         if ((r = copy(address, m->address, sizeof(m->address))) < 0 ||
-            (r = vfio_driver(sys, address, m->driver)) < 0 || (r = read_bridge(sys, address, &class, &m->bridge)) < 0)
+            (r = vfio_driver(sys, address, m->driver)) < 0 ||
+            (r = read_bridge(sys, address, &class, &m->bridge)) < 0)
                 return r;
         d->n_members++;
         return 0;
@@ -189,7 +193,8 @@ int vfio_look(const struct vfio_sys *sys, const char *address, struct vfio_devic
                 if ((r = vfio_original_read(sys, address, &d.original, err)) < 0)
                         return r;
                 if ((r = read_bridge(sys, address, &d.class, &d.bridge)) < 0 ||
-                    (r = optional(sys, address, "boot_vga", -1, &boot_vga)) < 0 || (r = read_group(sys, &d)) < 0)
+                    (r = optional(sys, address, "boot_vga", -1, &boot_vga)) < 0 ||
+                    (r = read_group(sys, &d)) < 0)
                         return error_errno(err, r, "%s: cannot be looked at", address);
                 d.boot_vga = (int) boot_vga;
                 r = attribute(sys, address, "power_state", d.power_state, sizeof(d.power_state));

@@ -19,8 +19,8 @@ struct vfio_original {
         char reset_method[VFIO_METHODS_MAX]; /* "flr bus"; "": all are switched off */
 };
 
-/* {address, vendor, device, driver, module, driver_override, power_control, d3cold_allowed, reset_method}; what
- * is not there is null. */
+/* {address, vendor, device, driver, module, driver_override, power_control, d3cold_allowed, reset_method};
+ * what is not there is null. */
 json_t *vfio_original_to_json(const struct vfio_original *o);
 /* -EBADMSG: not what vfio_original_to_json() gives. */
 int vfio_original_from_json(const json_t *j, struct vfio_original *ret, struct error *err);
@@ -35,11 +35,11 @@ enum { VFIO_MEMBERS_MAX = 64 };
 struct vfio_device {
         bool present; /* false: nothing else here counts but original.address */
         struct vfio_original original;
-        uint32_t class;       /* 24 bits */
-        bool bridge;          /* no endpoint: vfio-pci does not take it */
-        int iommu_group;      /* -1: none */
-        int boot_vga;         /* 1, 0; -1: no VGA device */
-        char power_state[16]; /* "D0", …; "": not told */
+        uint32_t class;                               /* 24 bits */
+        bool bridge;                                  /* no endpoint: vfio-pci does not take it */
+        int iommu_group;                              /* -1: none */
+        int boot_vga;                                 /* 1, 0; -1: no VGA device */
+        char power_state[16];                         /* "D0", …; "": not told */
         struct vfio_member members[VFIO_MEMBERS_MAX]; /* of its group, itself included; -E2BIG for more */
         size_t n_members;
 };
@@ -47,8 +47,8 @@ struct vfio_device {
 /* A device that is not there is no error: see present. */
 int vfio_look(const struct vfio_sys *sys, const char *address, struct vfio_device *ret, struct error *err);
 
-/* {address, present, original (as above), class, bridge, iommu_group, boot_vga, power_state, members: [{address,
- * driver, bridge}]} and back. */
+/* {address, present, original (as above), class, bridge, iommu_group, boot_vga, power_state, members:
+ * [{address, driver, bridge}]} and back. */
 json_t *vfio_device_to_json(const struct vfio_device *d);
 int vfio_device_from_json(const json_t *j, struct vfio_device *ret, struct error *err);
 

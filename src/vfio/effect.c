@@ -6,10 +6,6 @@
 #include <errno.h>
 #include <stdarg.h>
 
-bool vfio_driver_is_vfio(const char *driver) {
-        return driver && strstr(driver, "vfio");
-}
-
 void vfio_doing(struct vfio_progress *progress, const char *fmt, ...) {
         va_list ap;
 
@@ -29,7 +25,8 @@ int vfio_put(const struct vfio_sys *sys, const char *address, const char *attrib
         return r < 0 ? error_errno(err, r, "cannot set %s to \"%s\"", attribute, text) : 0;
 }
 
-int vfio_put_override(const struct vfio_sys *sys, const char *address, const char *driver, struct error *err) {
+int vfio_put_override(const struct vfio_sys *sys, const char *address, const char *driver,
+                      struct error *err) {
         return vfio_put(sys, address, "driver_override", driver, err);
 }
 
@@ -71,5 +68,6 @@ int vfio_need_driver(const struct vfio_sys *sys, const char *driver, const char 
                 return r < 0 ? error_errno(err, r, "cannot look for the driver %s", driver) : 0;
         vfio_doing(progress, "loading %s", module[0] ? module : driver);
         r = sys->ops->load(sys->data, module[0] ? module : driver);
-        return r < 0 ? error_errno(err, r, "cannot load the kernel module %s", module[0] ? module : driver) : 0;
+        return r < 0 ? error_errno(err, r, "cannot load the kernel module %s", module[0] ? module : driver) :
+                       0;
 }

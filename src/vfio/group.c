@@ -1,12 +1,12 @@
 #include "vfio/group.h"
 
 #include "base/str.h"
-#include "vfio/bind.h"
+#include "host/need.h"
 
 #include <errno.h>
 
 bool vfio_member_fine(const char *driver) {
-        return str_empty(driver) || vfio_driver_is_vfio(driver) || str_eq(driver, "pci-stub") ||
+        return str_empty(driver) || host_pci_vfio_driver(driver) || str_eq(driver, "pci-stub") ||
                str_eq(driver, "pcieport");
 }
 
@@ -17,7 +17,8 @@ static bool is_wanted(const char *address, const char *const *wanted, size_t n) 
         return false;
 }
 
-size_t vfio_group_blockers(const struct vfio_device *d, const char *const *wanted, size_t n_wanted, size_t *ret) {
+size_t vfio_group_blockers(const struct vfio_device *d, const char *const *wanted, size_t n_wanted,
+                           size_t *ret) {
         size_t n = 0;
 
         for (size_t i = 0; i < d->n_members; i++)
@@ -39,11 +40,15 @@ size_t vfio_group_takes(const struct vfio_device *d, size_t *ret) {
 /* "A (x), B (y) and C (z)" */
 static void add_members(struct strbuf *b, const struct vfio_device *d, const size_t *which, size_t n) {
         for (size_t i = 0; i < n; i++)
-                strbuf_addf(b, "%s%s (%s)", i == 0 ? "" : i + 1 == n ? " and " : ", ",
+                strbuf_addf(b, "%s%s (%s)",
+                            i == 0     ? "" :
+                            i + 1 == n ? " and " :
+                                         ", ",
                             d->members[which[i]].address, d->members[which[i]].driver);
 }
 
-int vfio_group_check(const struct vfio_device *d, const char *const *wanted, size_t n_wanted, struct error *err) {
+int vfio_group_check(const struct vfio_device *d, const char *const *wanted, size_t n_wanted,
+                     struct error *err) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
         const char *address = d->original.address;
         size_t blockers[VFIO_MEMBERS_MAX], n;
@@ -51,17 +56,21 @@ int vfio_group_check(const struct vfio_device *d, const char *const *wanted, siz
         if (!d->present)
                 return error_set(err, -ENODEV, "%s: there is no such device", address);
         if (d->bridge)
-                return error_set(err, -EINVAL, "%s: it is a bridge, which no guest can have: what is behind it can "
-                                 "be used", address);
+                return error_set(err, -EINVAL,
+                                 "%s: it is a bridge, which no guest can have: what is behind it can "
+                                 "be used",
+                                 address);
         if (d->iommu_group < 0)
-                return error_set(err, -EOPNOTSUPP, "%s: it has no IOMMU group: the IOMMU is off or missing", address);
+                return error_set(err, -EOPNOTSUPP, "%s: it has no IOMMU group: the IOMMU is off or missing",
+                                 address);
         n = vfio_group_blockers(d, wanted, n_wanted, blockers);
         if (n == 0)
                 return 0;
         add_members(&b, d, blockers, n);
-        return error_set(err, -EBUSY, "%s: its IOMMU group %d is shared with %s, which the host would keep: only all "
-                         "of a group can go to a guest; group = true takes the rest along", address, d->iommu_group,
-                         b.data);
+        return error_set(err, -EBUSY,
+                         "%s: its IOMMU group %d is shared with %s, which the host would keep: only all "
+                         "of a group can go to a guest; group = true takes the rest along",
+                         address, d->iommu_group, b.data);
 }
 
 enum vfio_verdict vfio_verdict(const struct vfio_device *d, bool host_needs, struct arena *arena,

@@ -1,8 +1,7 @@
 #include "vfio/holders.h"
 
 #include "base/str.h"
-#include "host/disk.h"
-#include "vfio/bind.h"
+#include "host/need.h"
 #include "vfio/nodes.h"
 
 #include <errno.h>
@@ -72,60 +71,21 @@ static void find_processes(struct list *l, const struct nodes *nodes) {
 
 /* --- network --- */
 
-enum { IFF_UP_BIT = 1, UPPER_DEPTH = 4 };
-
-/* Is it in the table of routes as the way to everywhere? /proc/net/route: Iface, Destination, …, Mask as the
- * eighth; /proc/net/ipv6_route: destination, its length, …, the interface last. */
-static bool is_default_route(const struct host *h, const char *interface) {
-        _cleanup_free_ char *v4 = NULL, *v6 = NULL;
-        char *rest = NULL, name[32], destination[40], mask[16], length[8];
-
-        if (host_read(h, "/proc/net/route", &v4) == 0)
-                for (char *line = strtok_r(v4, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-                        if (sscanf(line, "%31s %39s %*s %*s %*s %*s %*s %15s", name, destination, mask) == 3 &&
-                            str_eq(name, interface) && str_eq(destination, "00000000") && str_eq(mask, "00000000"))
-                                return true;
-        if (host_read(h, "/proc/net/ipv6_route", &v6) == 0)
-                for (char *line = strtok_r(v6, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-                        if (sscanf(line, "%39s %7s %*s %*s %*s %*s %*s %*s %*s %31s", destination, length, name) == 3 &&
-                            str_eq(name, interface) && str_eq(length, "00") &&
-                            !destination[strspn(destination, "0")])
-                                return true;
-        return false;
-}
-
-/* The interface, or what is built on it: a bridge, a bond, a VLAN. */
-static const char *find_default_route(const struct list *l, const char *interface, int depth) {
-        _cleanup_free_ char *folder = xasprintf("/sys/class/net/%s", interface);
-        _cleanup_host_names_ struct host_names names = { 0 };
-        const char *found = NULL;
-
-        if (is_default_route(l->host, interface))
-                return arena_strdup(l->arena, interface);
-        if (depth == UPPER_DEPTH || host_names(l->host, folder, &names) < 0)
-                return NULL;
-        for (size_t i = 0; !found && i < names.n; i++)
-                if (str_starts(names.items[i], "upper_"))
-                        found = find_default_route(l, names.items[i] + strlen("upper_"), depth + 1);
-        return found;
-}
+enum { IFF_UP_BIT = 1 };
 
 static void find_interfaces(struct list *l, const struct nodes *nodes) {
         for (size_t i = 0; i < nodes->n_interfaces; i++) {
-                const char *name = nodes->interfaces[i], *route;
+                const char *name = nodes->interfaces[i];
                 _cleanup_free_ char *path = xasprintf("/sys/class/net/%s/flags", name);
                 long long flags;
 
                 if (host_read_int(l->host, path, &flags) < 0 || !(flags & IFF_UP_BIT))
                         continue;
-                route = find_default_route(l, name, 0);
-                const char *sentence =
-                        !route                ? arena_printf(l->arena, "the network interface %s is up", name) :
-                        str_eq(route, name)   ? arena_printf(l->arena, "the host's default route runs over %s", name) :
-                                                arena_printf(l->arena, "the host's default route runs over %s (by %s)",
-                                                             name, route);
                 add(l, (struct vfio_holder){
-                               .kind = "network", .what = name, .sentence = sentence, .host_needs = route });
+                               .kind = "network",
+                               .what = name,
+                               .sentence = arena_printf(l->arena, "the network interface %s is up", name),
+                       });
         }
 }
 
@@ -138,13 +98,14 @@ static bool is_loaded(const struct host *h, const char *module) {
         return host_node(h, path, &node) == 0;
 }
 
-/* File systems over several disks that no table shows. Whoever claims a disk or a partition of it keeps others
- * from claiming the whole (the kernel's bd_prepare_to_claim). Tried only where there is such a file system, as
- * it would be in the way of a mount at the same moment; not for what is not this machine. */
+/* File systems over several disks that no table shows. Whoever claims a disk or a partition of it keeps
+ * others from claiming the whole (the kernel's bd_prepare_to_claim). Tried only where there is such a file
+ * system, as it would be in the way of a mount at the same moment; not for what is not this machine. */
 static bool is_claimed(const struct host *h, const struct node *disk) {
         struct host_node node;
 
-        if (host_captured(h) || (!is_loaded(h, "zfs") && !is_loaded(h, "bcachefs")) || host_node(h, disk->name, &node) < 0 || node.type != 'b' || node.rdev != disk->rdev)
+        if (host_captured(h) || (!is_loaded(h, "zfs") && !is_loaded(h, "bcachefs")) ||
+            host_node(h, disk->name, &node) < 0 || node.type != 'b' || node.rdev != disk->rdev)
                 return false;
         _cleanup_close_ int fd = host_fd(h, disk->name, O_RDONLY | O_EXCL | O_NONBLOCK | O_NOCTTY);
         return fd == -EBUSY;
@@ -152,30 +113,29 @@ static bool is_claimed(const struct host *h, const struct node *disk) {
 
 static void find_disks(struct list *l, const struct nodes *nodes) {
         for (size_t i = 0; i < nodes->n_disks; i++) {
-                const struct node *node = &nodes->disks[i];
-                struct host_disk disk = { .node = { .type = 'b', .rdev = node->rdev }, .whole = node->rdev };
+                const char *name = nodes->disks[i].name;
 
-                disk.path = arena_strdup(l->arena, node->name);
-                const char *use = host_disk_use(l->host, &disk, false, l->arena);
-                if (!use && is_claimed(l->host, node))
-                        use = arena_printf(l->arena, "%s is part of a file system or pool (ZFS, bcachefs)", node->name);
-                if (use)
-                        add(l, (struct vfio_holder){
-                                       .kind = "disk", .what = node->name, .sentence = use, .host_needs = true });
+                if (!is_claimed(l->host, &nodes->disks[i]))
+                        continue;
+                add(l, (struct vfio_holder){
+                               .kind = "disk",
+                               .what = name,
+                               .sentence = arena_printf(
+                                       l->arena, "%s is part of a file system or pool (ZFS, bcachefs)", name),
+                               .host_needs = true,
+                       });
         }
 }
 
 /* --- all --- */
 
-static void find_itself(struct list *l, const struct host_pci *device) {
-        if (device->header_type != 0)
-                add(l, (struct vfio_holder){ .kind = "bridge", .what = device->address, .host_needs = true,
-                                             .sentence = arena_printf(l->arena, "it is a bridge: what is behind it "
-                                                                      "can be used, not the bridge") });
-        if (device->boot_vga == 1 && device->driver && !vfio_driver_is_vfio(device->driver))
-                add(l, (struct vfio_holder){ .kind = "display", .what = device->address, .host_needs = true,
-                                             .sentence = arena_printf(l->arena, "it is the display that the host "
-                                                                      "started with (driver %s)", device->driver) });
+static void find_need(struct list *l, const struct host_pci *device) {
+        const char *need = host_pci_need(l->host, device, l->arena);
+
+        if (need)
+                add(l,
+                    (struct vfio_holder){
+                            .kind = "host", .what = device->address, .sentence = need, .host_needs = true });
 }
 
 /* What the host needs first; else as found. */
@@ -200,7 +160,7 @@ int vfio_holders(const struct host *h, const char *address, struct arena *arena,
         *nodes = (struct nodes){ .host = h, .arena = arena };
         *l = (struct list){ .host = h, .arena = arena };
         nodes_find(nodes, &device);
-        find_itself(l, &device);
+        find_need(l, &device);
         find_disks(l, nodes);
         find_interfaces(l, nodes);
         find_processes(l, nodes);
@@ -208,6 +168,21 @@ int vfio_holders(const struct host *h, const char *address, struct arena *arena,
         *ret_n = l->n;
         sort(l, *ret);
         return 0;
+}
+
+enum { REFUSE_NAMES_MAX = 6 };
+
+int vfio_holders_refuse(const char *address, const struct vfio_holder *holders, size_t n, struct error *err) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+        if (n == 0)
+                return 0;
+        for (size_t i = 0; i < n && i < REFUSE_NAMES_MAX; i++)
+                strbuf_addf(&b, "%s%s", i ? "; " : "", holders[i].sentence);
+        if (n > REFUSE_NAMES_MAX)
+                strbuf_addf(&b, "; and %zu more", n - REFUSE_NAMES_MAX);
+        return error_set(err, -EBUSY, "%s is in use: %s (force = true takes it all the same)", address,
+                         b.data);
 }
 
 static json_t *holders_json(const struct vfio_holder *holders, size_t n) {

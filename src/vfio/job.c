@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "vfio/holders.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -32,19 +33,49 @@ static void opened_done(struct opened *o) {
                 vfio_sys_close(&o->own);
 }
 
+static int look_all(const struct vfio_look_job *job, const struct vfio_sys *sys, json_t *list,
+                    struct error *err) {
+        for (size_t i = 0; i < job->n; i++) {
+                struct vfio_device device;
+                int r = vfio_look(sys, job->addresses[i], &device, err);
+
+                if (r < 0)
+                        return r;
+                json_push(list, vfio_device_to_json(&device));
+        }
+        return 0;
+}
+
+static int refuse_held(const struct vfio_look_job *job, struct error *err) {
+        _cleanup_arena_ struct arena *arena = arena_new();
+        _cleanup_host_ struct host *h = NULL;
+        int r = host_open(job->root, &h, err);
+
+        for (size_t i = 0; r >= 0 && i < job->n; i++) {
+                struct vfio_holder *holders;
+                size_t n;
+
+                if (job->force[i])
+                        continue;
+                r = vfio_holders(h, job->addresses[i], arena, &holders, &n, err);
+                if (r >= 0)
+                        r = vfio_holders_refuse(job->addresses[i], holders, n, err);
+                else if (r == -ENOENT) /* not there: that is said already */
+                        r = 0;
+        }
+        return r;
+}
+
 int vfio_look_work(void *arg, int report_fd, json_t **ret, struct error *err) {
         const struct vfio_look_job *job = arg;
         _cleanup_(opened_done) struct opened o = { 0 };
         _cleanup_json_ json_t *list = json_array();
         int r = sys_use(job->sys, &o, err);
 
-        for (size_t i = 0; r >= 0 && i < job->n; i++) {
-                struct vfio_device device;
-
-                r = vfio_look(o.sys, job->addresses[i], &device, err);
-                if (r >= 0)
-                        json_push(list, vfio_device_to_json(&device));
-        }
+        if (r >= 0)
+                r = look_all(job, o.sys, list, err);
+        if (r >= 0 && job->force)
+                r = refuse_held(job, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(list);
@@ -91,6 +122,10 @@ int vfio_restore_work(void *arg, int report_fd, json_t **ret, struct error *err)
         if (r >= 0)
                 *ret = json_null();
         return r;
+}
+
+const char *vfio_job_address(const struct vfio_job *job) {
+        return job->original.address;
 }
 
 char *vfio_job_stuck(const struct vfio_job *job) {

@@ -97,7 +97,8 @@ static bool members_from_json(const json_t *array, struct vfio_device *d) {
                 struct vfio_member *m = &d->members[d->n_members++];
 
                 if (!get_name(item, "address", m->address, sizeof(m->address)) ||
-                    !host_pci_is_address(m->address) || !get_name(item, "driver", m->driver, sizeof(m->driver)))
+                    !host_pci_is_address(m->address) ||
+                    !get_name(item, "driver", m->driver, sizeof(m->driver)))
                         return false;
                 m->bridge = json_get_bool(item, "bridge", false);
         }

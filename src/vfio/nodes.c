@@ -1,15 +1,15 @@
 #include "vfio/nodes.h"
 
 #include "base/str.h"
-#include "vfio/bind.h"
+#include "host/need.h"
 
 #include <errno.h>
 #include <sys/sysmacros.h>
 
 enum { DEPTH_MAX = 24, FOLDERS_MAX = 16384, NVIDIA_MAJOR = 195 };
 
-/* Subsystems whose open nodes hold nothing up: logind and desktops always have them open, and let go when their
- * device goes. */
+/* Subsystems whose open nodes hold nothing up: logind and desktops always have them open, and let go when
+ * their device goes. */
 static const char *const harmless[] = { "input", "hidraw", "leds", "usbmon", "watchdog", "rtc", "ptp" };
 
 static char *basename_of(const char *path) {
@@ -163,7 +163,7 @@ static void add_vfio(struct nodes *nodes, const struct host_pci *device) {
         const char *path = arena_printf(nodes->arena, "/dev/vfio/%d", device->iommu_group);
         struct host_node node;
 
-        if (vfio_driver_is_vfio(device->driver) && device->iommu_group >= 0 &&
+        if (host_pci_vfio_driver(device->driver) && device->iommu_group >= 0 &&
             host_node(nodes->host, path, &node) == 0 && node.type == 'c')
                 add(nodes, 'c', node.rdev, path);
 }

@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
-struct node {         /* strings in the arena */
-        char type;        /* 'c' or 'b' */
+struct node {      /* strings in the arena */
+        char type; /* 'c' or 'b' */
         dev_t rdev;
         const char *name; /* "/dev/dri/card1" */
 };

@@ -1,6 +1,7 @@
 #include "vfio/internal.h"
 
 #include "base/str.h"
+#include "host/need.h"
 
 #include <errno.h>
 
@@ -31,17 +32,20 @@ static int bind_to(const struct restore *b, const char *driver, struct error *er
                 return error_errno(err, told, "is without a driver: %s does not take it back", driver);
         if (!now[0])
                 return error_set(err, -EIO, "is without a driver: %s does not take it back", driver);
-        return str_eq(now, driver) ? 0 : error_set(err, -EBUSY, "is with the driver %s now, not with %s", now, driver);
+        return str_eq(now, driver) ?
+                       0 :
+                       error_set(err, -EBUSY, "is with the driver %s now, not with %s", now, driver);
 }
 
-/* Until the end of it the override names the one driver that may have the device: "none" is no driver's name. */
+/* Until the end of it the override names the one driver that may have the device: "none" is no driver's name.
+ */
 static int restore_driver(const struct restore *b, const char *now, struct error *err) {
         const struct vfio_original *o = b->original;
         int r = 0;
 
         if (str_eq(now, o->driver))
                 return 0;
-        if (now[0] && !vfio_driver_is_vfio(now))
+        if (now[0] && !host_pci_vfio_driver(now))
                 return error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
         if (o->driver[0])
                 r = vfio_need_driver(b->sys, o->driver, o->module, b->progress, err);
@@ -60,10 +64,12 @@ static int restore_override(const struct restore *b, struct error *err) {
         int r = vfio_override(b->sys, o->address, now);
 
         /* What cannot be read is written. */
-        return r >= 0 && str_eq(now, o->override) ? 0 : vfio_put_override(b->sys, o->address, o->override, err);
+        return r >= 0 && str_eq(now, o->override) ? 0 :
+                                                    vfio_put_override(b->sys, o->address, o->override, err);
 }
 
-static int restore_text(const struct restore *b, const char *attribute, const char *wanted, struct error *err) {
+static int restore_text(const struct restore *b, const char *attribute, const char *wanted,
+                        struct error *err) {
         const char *address = b->original->address;
         _cleanup_free_ char *path = xasprintf(VFIO_DEVICES "/%s/%s", address, attribute), *now = NULL;
 

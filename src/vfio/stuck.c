@@ -72,5 +72,7 @@ int vfio_stuck_check(const char *dir, const char *address, struct error *err) {
         if (r < 0)
                 return r;
         const char *sentence = json_get_str(devices, address, NULL);
-        return sentence ? error_set(err, -EIO, "%s: it can be used again after a restart of the host", sentence) : 0;
+        return sentence ? error_set(err, -EIO, "%s: it can be used again after a restart of the host",
+                                    sentence) :
+                          0;
 }

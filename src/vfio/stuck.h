@@ -1,6 +1,6 @@
-/* Devices whose worker did not die: the kernel hangs inside them, and whoever touches them hangs too. They are
- * remembered in one file of the run-time folder, until the host restarts: a file of another boot counts as none.
- * A device that is named there twice keeps its first sentence. */
+/* Devices whose worker did not die: the kernel hangs inside them, and whoever touches them hangs too. They
+ * are remembered in one file of the run-time folder, until the host restarts: a file of another boot counts
+ * as none. A device that is named there twice keeps its first sentence. */
 #pragma once
 
 #include "base/error.h"

@@ -75,7 +75,8 @@ static int real_load(void *data, const char *module) {
         return r;
 }
 
-static const struct vfio_ops real_ops = { real_read, real_write, real_readlink, real_names, real_bytes, real_load };
+static const struct vfio_ops real_ops = { real_read,  real_write, real_readlink,
+                                          real_names, real_bytes, real_load };
 
 int vfio_sys_open(const char *root, struct vfio_sys *ret, struct error *err) {
         struct host *host;

@@ -289,14 +289,14 @@ static void vanish(struct model *m, int op) {
                 m->devices[0].there = false;
 }
 
-#define WITH_FAULTS(type, call)                              \
-        struct model *m = data;                              \
-        int op = m->op++, code;                              \
-                                                             \
-        vanish(m, op);                                       \
-        if ((code = fault(m, op, false)) < 0)                \
-                return code;                                 \
-        type r = call;                                       \
+#define WITH_FAULTS(type, call)                                                                              \
+        struct model *m = data;                                                                              \
+        int op = m->op++, code;                                                                              \
+                                                                                                             \
+        vanish(m, op);                                                                                       \
+        if ((code = fault(m, op, false)) < 0)                                                                \
+                return code;                                                                                 \
+        type r = call;                                                                                       \
         code = fault(m, op, true);
 
 static int model_read(void *data, const char *path, char **ret) {
@@ -350,8 +350,8 @@ static int model_load(void *data, const char *module) {
         return code < 0 ? code : r;
 }
 
-static const struct vfio_ops model_ops = { model_read, model_write, model_readlink, model_names, model_bytes,
-                                           model_load };
+static const struct vfio_ops model_ops = { model_read,  model_write, model_readlink,
+                                           model_names, model_bytes, model_load };
 
 struct vfio_sys model_sys(struct model *m) {
         return (struct vfio_sys){ .ops = &model_ops, .data = m };
@@ -369,16 +369,19 @@ static const struct model_driver drivers[] = {
 };
 
 static const struct model_device devices[] = {
-        { MODEL_CARD, 0x10de, 0x1b80, 0x030000, 7, true, .d3cold = 1, .power = "on", .resets = true, .reset = "flr bus",
-          .all_resets = "flr bus" },
-        { MODEL_SOUND, 0x10de, 0x10f0, 0x040300, 7, true, .d3cold = 1, .power = "on", .resets = true, .reset = "bus",
-          .all_resets = "bus" },
+        { MODEL_CARD, 0x10de, 0x1b80, 0x030000, 7, true, .d3cold = 1, .power = "on", .resets = true,
+          .reset = "flr bus", .all_resets = "flr bus" },
+        { MODEL_SOUND, 0x10de, 0x10f0, 0x040300, 7, true, .d3cold = 1, .power = "on", .resets = true,
+          .reset = "bus", .all_resets = "bus" },
         { MODEL_DRIVE, 0x144d, 0xa808, 0x010802, 8, true, .d3cold = -1, .power = "on" },
         { MODEL_BRIDGE, 0x8086, 0x1901, 0x060400, 7, true, .bridge = true, .d3cold = 1, .power = "on" },
 };
 
 void model_init(struct model *m) {
-        *m = (struct model){ .n_devices = ARRAY_SIZE(devices), .n_drivers = ARRAY_SIZE(drivers), .vanish_at = -1, .dead_from = -1 };
+        *m = (struct model){ .n_devices = ARRAY_SIZE(devices),
+                             .n_drivers = ARRAY_SIZE(drivers),
+                             .vanish_at = -1,
+                             .dead_from = -1 };
         memcpy(m->drivers, drivers, sizeof(drivers));
         memcpy(m->devices, devices, sizeof(devices));
         for (size_t i = 0; i < ARRAY_SIZE(m->faults); i++)
@@ -394,8 +397,8 @@ char *model_text(const struct model *m) {
                 const struct model_device *d = &m->devices[i];
 
                 strbuf_addf(&b, "%s %s driver=%s override=%s d3cold=%d power=%s reset=%s\n", d->address,
-                            d->there ? "there" : "gone", d->driver ? d->driver->name : "none", d->override, d->d3cold,
-                            d->power, d->reset);
+                            d->there ? "there" : "gone", d->driver ? d->driver->name : "none", d->override,
+                            d->d3cold, d->power, d->reset);
         }
         return strbuf_take(&b);
 }

@@ -1,14 +1,15 @@
-/* A small model of the kernel's PCI bus: devices, drivers, and the rules by which they find each other, behind
- * the operations of vfio/sys.h. The rules are those of Linux 6.1 (drivers/base/bus.c, drivers/base/dd.c,
- * drivers/pci/pci-driver.c, drivers/pci/pci-sysfs.c, drivers/pci/pci.c, drivers/vfio/pci/vfio_pci_core.c):
+/* A small model of the kernel's PCI bus: devices, drivers, and the rules by which they find each other,
+ * behind the operations of vfio/sys.h. The rules are those of Linux 6.1 (drivers/base/bus.c,
+ * drivers/base/dd.c, drivers/pci/pci-driver.c, drivers/pci/pci-sysfs.c, drivers/pci/pci.c,
+ * drivers/vfio/pci/vfio_pci_core.c):
  *
- * - driver_override: only the driver of that name matches, whatever its ids are; nothing is bound or unbound by
- *   writing it; a newline clears it, no bytes change nothing; without one it reads "(null)"
+ * - driver_override: only the driver of that name matches, whatever its ids are; nothing is bound or unbound
+ * by writing it; a newline clears it, no bytes change nothing; without one it reads "(null)"
  * - unbind: -ENODEV unless the device is with just this driver; power control is "on" after it
  * - bind: -ENODEV unless the driver matches, -EBUSY if the device has one, else what the driver's probe says
  * - drivers_probe: offers the device to every driver that matches and says success whatever came of it
- * - vfio-pci has no ids; it refuses bridges and devices without a group with -EINVAL, and sets power control to
- *   "auto" when it takes a device
+ * - vfio-pci has no ids; it refuses bridges and devices without a group with -EINVAL, and sets power control
+ * to "auto" when it takes a device
  * - reset_method: names that the device has, "default", or a newline for none; -EINVAL for others
  * - a module that is loaded offers its driver to every device without one
  *
@@ -24,23 +25,23 @@ struct model_driver {
         char name[32], module[32]; /* module "": built in */
         uint16_t vendor, device;   /* its only id; 0: none */
         bool loaded;
-        bool allows_sleep;         /* sets power control to "auto" when it takes a device */
-        int probe_error;           /* negative: it refuses every device */
-        bool regrabs;              /* takes its devices again as soon as they leave it */
-        bool hangs;                /* leaving it never returns */
+        bool allows_sleep; /* sets power control to "auto" when it takes a device */
+        int probe_error;   /* negative: it refuses every device */
+        bool regrabs;      /* takes its devices again as soon as they leave it */
+        bool hangs;        /* leaving it never returns */
 };
 
 struct model_device {
         char address[16];
         uint16_t vendor, device;
         uint32_t class;
-        int group;                 /* -1: none */
-        bool there, bridge, dead;  /* dead: its configuration space reads as ones */
+        int group;                /* -1: none */
+        bool there, bridge, dead; /* dead: its configuration space reads as ones */
         struct model_driver *driver;
         char override[64];
-        int d3cold;                /* -1: no such file */
+        int d3cold; /* -1: no such file */
         char power[8];
-        bool resets;               /* false: no file reset_method */
+        bool resets; /* false: no file reset_method */
         char reset[64], all_resets[64];
 };
 

@@ -120,7 +120,8 @@ static void world_init(struct world *w, const struct beginning *b) {
         b->begin(&w->m);
         w->before = model_text(&w->m);
         w->claim = (struct vfio_claim){ .idle = b->idle, .has_reset_method = b->reset_method };
-        snprintf(w->claim.reset_method, sizeof(w->claim.reset_method), "%s", b->reset_method ? b->reset_method : "");
+        snprintf(w->claim.reset_method, sizeof(w->claim.reset_method), "%s",
+                 b->reset_method ? b->reset_method : "");
         assert_int_equal(vfio_original_read(&w->sys, MODEL_CARD, &w->original, NULL), 0);
         w->m.op = 0;
         w->m.writes = 0;
@@ -167,7 +168,8 @@ static void assert_bound(const struct world *w, const struct beginning *b) {
         assert_string_equal(d->power, b->idle ? "auto" : "on");
         assert_true(d->d3cold <= 0);
         if (b->reset_method)
-                assert_string_equal(d->reset, str_eq(b->reset_method, "default") ? d->all_resets : b->reset_method);
+                assert_string_equal(d->reset,
+                                    str_eq(b->reset_method, "default") ? d->all_resets : b->reset_method);
         assert_false(w->m.uses_new_id);
 }
 
@@ -253,7 +255,8 @@ static void test_bind_two_faults(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
                 for (int first = 0; first < 40; first++)
                         for (int after = 0; after < 2; after++)
-                                for (int second = first + 1; run_bind_two(&beginnings[i], first, second, after, &told);)
+                                for (int second = first + 1;
+                                     run_bind_two(&beginnings[i], first, second, after, &told);)
                                         second++;
         assert_true(told > 100);
 }
@@ -299,7 +302,8 @@ static void test_restore_two_faults(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
                 for (int first = 0; first < 30; first++)
                         for (int after = 0; after < 2; after++) {
-                                struct model_fault one = { first, -EIO, after }, two = { first + 1, -EBUSY, !after };
+                                struct model_fault one = { first, -EIO, after },
+                                                   two = { first + 1, -EBUSY, !after };
 
                                 while (run_restore_fault(&beginnings[i], &one, &two))
                                         two.at++;
@@ -355,7 +359,8 @@ static void test_vanish(void **state) {
                         assert_true(w.m.devices[0].there == (r == 0));
                         if (r == 0)
                                 break;
-                        assert_string_equal(error_text(&err), MODEL_CARD ": there is no such device any more");
+                        assert_string_equal(error_text(&err),
+                                            MODEL_CARD ": there is no such device any more");
                         assert_int_equal(r, -ENODEV);
                         assert_int_equal(restore(&w, NULL), 0);
                 }
@@ -394,8 +399,9 @@ static void test_changed_meanwhile(void **state) {
                        MODEL_CARD ": has changed meanwhile: its driver is none now, no longer nouveau");
         strcpy(w.m.devices[0].override, "vfio-pci");
         w.m.devices[0].driver = model_driver(&w.m, "nouveau");
-        assert_refused(&w, -ESTALE, MODEL_CARD ": has changed meanwhile: its driver_override is \"vfio-pci\" now, "
-                                               "no longer \"\"");
+        assert_refused(&w, -ESTALE,
+                       MODEL_CARD ": has changed meanwhile: its driver_override is \"vfio-pci\" now, "
+                                  "no longer \"\"");
         w.m.devices[0].device = 0x1b81;
         assert_refused(&w, -ESTALE, MODEL_CARD ": is 10de:1b81 now, no longer 10de:1b80");
         assert_int_equal(restore(&w, NULL), 0);
@@ -407,20 +413,23 @@ static void test_refusals(void **state) {
 
         world_init(&w, &beginnings[0]);
         w.m.devices[0].group = -1;
-        assert_refused(&w, -EINVAL, MODEL_CARD ": vfio-pci does not take it (the kernel's log may say why): "
-                                               "Invalid argument");
+        assert_refused(&w, -EINVAL,
+                       MODEL_CARD ": vfio-pci does not take it (the kernel's log may say why): "
+                                  "Invalid argument");
         assert_as_before(&w, "no group", -1);
         w.m.devices[0].group = 7;
         model_driver(&w.m, "vfio-pci")->probe_error = -EPERM;
-        assert_refused(&w, -EPERM, MODEL_CARD ": vfio-pci does not take it (the kernel's log may say why): "
-                                              "Operation not permitted");
+        assert_refused(&w, -EPERM,
+                       MODEL_CARD ": vfio-pci does not take it (the kernel's log may say why): "
+                                  "Operation not permitted");
         assert_as_before(&w, "refused", -1);
         w.claim = (struct vfio_claim){ .has_reset_method = true, .reset_method = "pm" };
         assert_refused(&w, -EINVAL, MODEL_CARD ": cannot be reset by \"pm\": it has \"flr bus\"");
         w.m.devices[0].dead = true;
         assert_refused(&w, -EIO,
-                       MODEL_CARD ": does not answer any more (its configuration space reads as ones): only a "
-                                  "restart of the host, often with its power off, brings it back");
+                       MODEL_CARD
+                       ": does not answer any more (its configuration space reads as ones): only a "
+                       "restart of the host, often with its power off, brings it back");
         assert_as_before(&w, "dead", -1);
         model_driver(&w.m, "vfio-pci")->loaded = false;
         strcpy(model_driver(&w.m, "vfio-pci")->module, "elsewhere");
@@ -447,7 +456,8 @@ static void test_vfio_clings(void **state) {
         assert_int_equal(bind(&w, NULL), 0);
         model_driver(&w.m, "vfio-pci")->regrabs = true;
         assert_int_equal(restore(&w, &err), -EBUSY);
-        assert_string_equal(error_text(&err), MODEL_CARD ": left the driver vfio-pci, but is with vfio-pci again");
+        assert_string_equal(error_text(&err),
+                            MODEL_CARD ": left the driver vfio-pci, but is with vfio-pci again");
         assert_string_equal(w.m.devices[0].override, "");
 }
 
@@ -459,8 +469,9 @@ static void test_driver_gone_or_sulking(void **state) {
         assert_int_equal(bind(&w, NULL), 0);
         model_driver(&w.m, "nouveau")->probe_error = -EIO;
         assert_int_equal(restore(&w, &err), -EIO);
-        assert_string_equal(error_text(&err), MODEL_CARD ": is without a driver: nouveau does not take it back: "
-                                                         "Input/output error");
+        assert_string_equal(error_text(&err),
+                            MODEL_CARD ": is without a driver: nouveau does not take it back: "
+                                       "Input/output error");
         /* Not given to another one, and its override is as it was. */
         assert_null(w.m.devices[0].driver);
         assert_string_equal(w.m.devices[0].override, "");
@@ -478,7 +489,8 @@ static void test_third_driver(void **state) {
         assert_int_equal(bind(&w, NULL), 0);
         w.m.devices[0].driver = model_driver(&w.m, "other");
         assert_int_equal(restore(&w, &err), -EBUSY);
-        assert_string_equal(error_text(&err), MODEL_CARD ": somebody gave it to the driver other: it stays there");
+        assert_string_equal(error_text(&err),
+                            MODEL_CARD ": somebody gave it to the driver other: it stays there");
         assert_string_equal(w.m.devices[0].driver->name, "other");
         assert_string_equal(w.m.devices[0].override, "");
 }

@@ -103,7 +103,7 @@ static void test_look_in_a_worker(void **state) {
 
         model_init(&m);
         struct vfio_sys sys = model_sys(&m);
-        struct vfio_look_job job = { &sys, addresses, ARRAY_SIZE(addresses) };
+        struct vfio_look_job job = { .sys = &sys, .addresses = addresses, .n = ARRAY_SIZE(addresses) };
         assert_int_equal(work_run("devices", 10000, vfio_look_work, &job, &result, NULL), 0);
         assert_int_equal(json_array_size(result), 3);
         assert_int_equal(vfio_device_from_json(json_array_get(result, 0), &d, NULL), 0);
@@ -121,9 +121,15 @@ static void test_look_in_a_worker(void **state) {
 }
 
 static void test_original_json(void **state) {
-        struct vfio_original one = { .address = MODEL_CARD, .vendor = 0x10de, .device = 0x1b80, .driver = "nvidia",
-                                     .module = "nvidia", .power_control = "auto", .d3cold_allowed = 1,
-                                     .has_reset_method = true }, two;
+        struct vfio_original one = { .address = MODEL_CARD,
+                                     .vendor = 0x10de,
+                                     .device = 0x1b80,
+                                     .driver = "nvidia",
+                                     .module = "nvidia",
+                                     .power_control = "auto",
+                                     .d3cold_allowed = 1,
+                                     .has_reset_method = true },
+                             two;
         _cleanup_json_ json_t *j = vfio_original_to_json(&one);
 
         assert_true(json_is_null(json_object_get(j, "driver_override")));
@@ -141,7 +147,8 @@ static void test_original_bad_json(void **state) {
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver\": 3}",
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver\": \"../x\"}",
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver_override\": \"..\"}",
-                "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"power_control\": \"autoauto\"}",
+                "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"power_control\": "
+                "\"autoauto\"}",
         };
         struct vfio_original o;
 
@@ -181,9 +188,10 @@ static void test_group(void **state) {
         look(&m, MODEL_CARD, &d);
         assert_group(&d, both, 2, 0, NULL);
         assert_group(&d, both, 1, -EBUSY,
-                     MODEL_CARD ": its IOMMU group 7 is shared with " MODEL_SOUND " (snd_hda_intel), which the host "
-                                "would keep: only all of a group can go to a guest; group = true takes the rest "
-                                "along");
+                     MODEL_CARD
+                     ": its IOMMU group 7 is shared with " MODEL_SOUND " (snd_hda_intel), which the host "
+                     "would keep: only all of a group can go to a guest; group = true takes the rest "
+                     "along");
         assert_int_equal(vfio_group_takes(&d, takes), 2);
         assert_string_equal(d.members[takes[0]].address, MODEL_CARD);
         assert_string_equal(d.members[takes[1]].address, MODEL_SOUND);
@@ -246,8 +254,9 @@ static void test_stuck(void **state) {
         assert_int_equal(vfio_stuck_add(*state, MODEL_CARD, "another story", NULL), 0);
         assert_int_equal(vfio_stuck_add(*state, MODEL_DRIVE, MODEL_DRIVE " is stuck", NULL), 0);
         assert_int_equal(vfio_stuck_check(*state, MODEL_CARD, &err), -EIO);
-        assert_string_equal(error_text(&err), MODEL_CARD " is stuck leaving nvidia: it can be used again after a "
-                                                         "restart of the host");
+        assert_string_equal(error_text(&err),
+                            MODEL_CARD " is stuck leaving nvidia: it can be used again after a "
+                                       "restart of the host");
         assert_int_equal(vfio_stuck_check(*state, MODEL_SOUND, &err), 0);
         assert_int_equal(vfio_stuck_list(*state, &list, NULL), 0);
         assert_int_equal(json_object_size(list), 2);
@@ -256,7 +265,8 @@ static void test_stuck(void **state) {
 static void test_stuck_other_boot(void **state) {
         _cleanup_json_ json_t *list = NULL;
 
-        put(*state, "/stuck-devices", "{\"boot\": \"another\", \"devices\": {\"" MODEL_CARD "\": \"is stuck\"}}");
+        put(*state, "/stuck-devices",
+            "{\"boot\": \"another\", \"devices\": {\"" MODEL_CARD "\": \"is stuck\"}}");
         assert_int_equal(vfio_stuck_check(*state, MODEL_CARD, NULL), 0);
         assert_int_equal(vfio_stuck_list(*state, &list, NULL), 0);
         assert_int_equal(json_object_size(list), 0);
@@ -279,19 +289,20 @@ static void test_stuck_broken(void **state) {
 /* No kernel is behind them: a device that has a VFIO driver already only gets its settings. */
 static void make_device(const char *root) {
         static const char *const files[][2] = {
-                { "vendor", "0x10de" }, { "device", "0x1b80" }, { "class", "0x030000" }, { "d3cold_allowed", "1" },
-                { "power/control", "auto" }, { "driver_override", "(null)" }, { "reset_method", "flr bus" },
-                { "config", "\xde\x10\x80\x1b" },
+                { "vendor", "0x10de" },        { "device", "0x1b80" },
+                { "class", "0x030000" },       { "d3cold_allowed", "1" },
+                { "power/control", "auto" },   { "driver_override", "(null)" },
+                { "reset_method", "flr bus" }, { "config", "\xde\x10\x80\x1b" },
         };
         _cleanup_free_ char *link = xasprintf("%s" CARD "/driver", root), *bus = xasprintf("%s" CARD, root);
-        _cleanup_free_ char *device = xasprintf("%s/sys/devices/pci0000:00/" MODEL_CARD, root), *folder = NULL;
+        _cleanup_free_ char *folder = xasprintf("%s/sys/bus/pci/devices", root);
 
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                _cleanup_free_ char *path = xasprintf("/sys/devices/pci0000:00/" MODEL_CARD "/%s", files[i][0]);
+                _cleanup_free_ char *path =
+                        xasprintf("/sys/devices/pci0000:00/" MODEL_CARD "/%s", files[i][0]);
                 _cleanup_free_ char *text = xasprintf("%s\n", files[i][1]);
                 put(root, path, text);
         }
-        folder = xasprintf("%s/sys/bus/pci/devices", root);
         assert_int_equal(file_mkdirs(folder, 0755, NULL), 0);
         assert_int_equal(symlink("../../../devices/pci0000:00/" MODEL_CARD, bus), 0);
         assert_int_equal(symlink("../../../bus/pci/drivers/vfio-pci", link), 0);
