@@ -99,7 +99,9 @@ char *process_last_words_fd(int fd, uint64_t offset) {
                         cut = false;
                         continue;
                 }
-                lines[n++] = clean_line(line);
+                char *clean = clean_line(line);
+                if (!str_starts(clean, "vored: "))
+                        lines[n++] = clean;
         }
         char *words = collect(lines, n, false);
         return words ? words : collect(lines, n, true);

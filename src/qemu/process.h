@@ -72,7 +72,8 @@ int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *e
 /* -ESRCH when it has ended. */
 int process_kill(int pidfd, int sig);
 
-/* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name,
+/* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name, without
+ * the daemon's own lines ("TIME vored: …"),
  * joined by "; ", at most 400 bytes; warnings only if there is nothing else; NULL if there are none. Owned by
  * the caller. */
 char *process_last_words(const char *log_path, uint64_t offset);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 
 static void adopt_running(struct vm *vm) {
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -61,6 +62,17 @@ static void adopt_without_process(struct vm *vm) {
         vm_end(vm, VM_FAILED, reason);
 }
 
+/* Is the process there? One that has ended may still wait for its parent, and its pidfd then opens all the same. */
+static bool process_alive(struct vm *vm, pid_t pid, uint64_t start_time) {
+        if (pid <= 0 || process_open(pid, start_time, &vm->process.pidfd, NULL) < 0)
+                return false;
+        struct pollfd p = { .fd = vm->process.pidfd, .events = POLLIN };
+        if (poll(&p, 1, 0) == 0)
+                return true;
+        cleanup_closep(&vm->process.pidfd);
+        return false;
+}
+
 int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, void *data), void *data,
              struct vm **ret, struct error *err) {
         _cleanup_free_ char *dir = plan_runtime_dir(env->settings, name);
@@ -78,7 +90,7 @@ int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, v
         vm->adopted = done;
         vm->adopted_data = data;
         *ret = vm;
-        if (pid > 0 && vm_active(vm) && process_open(pid, start_time, &vm->process.pidfd, NULL) >= 0) {
+        if (vm_active(vm) && process_alive(vm, pid, start_time)) {
                 vm->process.pid = pid;
                 vm->process.start_time = start_time;
                 r = guest_watch_process(vm, err);

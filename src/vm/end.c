@@ -30,13 +30,13 @@ static void release_qemu(struct vm *vm) {
 }
 
 static void release_start(struct vm *vm) {
+        devices_free(vm);
         plan_free(vm->plan);
         vm->plan = NULL;
         json_decref(vm->disks);
         vm->disks = NULL;
-        free(vm->uses);
-        vm->uses = NULL;
-        vm->n_uses = 0;
+        json_decref(vm->addresses);
+        vm->addresses = NULL;
         vm->has_console = false;
         vm->ending = false;
         free(vm->ending_reason);

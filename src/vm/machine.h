@@ -8,6 +8,7 @@
 #include "work/work.h"
 
 struct console;
+struct vm_devices;
 struct vm_log;
 
 /* One row of a table of steps. run: 0 done, 1 goes on later (step_finish()), negative: failed. */
@@ -61,8 +62,7 @@ struct vm {
         sd_bus_slot *scope_slot;
         uint64_t log_offset; /* where this start's part of the log begins */
         json_t *disks;       /* owned: the plan's, kept over adoption */
-        struct complete_use *uses; /* view of disks */
-        size_t n_uses;
+        json_t *addresses;    /* owned: of its host devices */
         bool has_console;
 
         /* the end that is under way or expected */
@@ -79,6 +79,7 @@ struct vm {
         size_t n_waiters;
 
         struct journal *journal; /* open while something is to be undone */
+        struct vm_devices *devices;
         struct console *console;
         struct vm_log *log;
         void (*adopted)(struct vm *vm, void *data);
@@ -117,7 +118,7 @@ void watch_note(struct vm *vm, const struct vm_watch *watch, const char *note);
 
 /* start.c */
 extern const struct step_table start_table;
-enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_SOCKETS, START_STEP_ACCESS, START_STEP_SPAWN, START_STEP_EXEC,
+enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_CLAIM, START_STEP_SOCKETS, START_STEP_ACCESS, START_STEP_SPAWN, START_STEP_EXEC,
        START_STEP_CONNECT, START_STEP_VCPUS, START_STEP_RUN, START_STEP_COUNT };
 /* How many of them prepare() takes. */
 enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
@@ -178,6 +179,11 @@ void console_free(struct vm *vm);
 
 /* scope.c */
 int scope_start(struct vm *vm, struct error *err);
+
+/* devices.c: host devices to vfio-pci and back; both go on later */
+int devices_claim(struct vm *vm, struct error *err);
+int devices_give_back(struct vm *vm, const json_t *args, struct error *err);
+void devices_free(struct vm *vm);
 
 /* acl.c: adds or removes the named user's entry on a device node. */
 int acl_grant(const char *path, uid_t uid, bool write, struct error *err);

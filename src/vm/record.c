@@ -46,6 +46,7 @@ static json_t *record_json(const struct vm *vm) {
         json_put_int(j, "uid", vm->uid == (uid_t) -1 ? -1 : (int64_t) vm->uid);
         json_put_int(j, "log_offset", (int64_t) vm->log_offset);
         json_put(j, "disks", vm->disks ? json_incref(vm->disks) : json_array());
+        json_put(j, "devices", vm->addresses ? json_incref(vm->addresses) : json_array());
         json_put_bool(j, "console", vm->has_console);
         json_put_bool(j, "ending", vm->ending);
         json_put_str(j, "ending_state", vm_state_name(vm->ending_state));
@@ -111,6 +112,7 @@ static void record_apply(struct vm *vm, const json_t *j) {
         vm->uid = (uid_t) json_get_int(j, "uid", -1);
         vm->log_offset = (uint64_t) json_get_int(j, "log_offset", 0);
         vm->disks = json_incref(json_object_get(j, "disks"));
+        vm->addresses = json_incref(json_object_get(j, "devices"));
         vm->has_console = json_get_bool(j, "console", false);
         vm->ending = json_get_bool(j, "ending", false);
         vm->ending_state = state_parse(json_get_str(j, "ending_state", "failed"));

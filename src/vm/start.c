@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* QEMU may fill gigabytes of memory before it speaks; a person can cancel earlier. */
-enum { CONNECT_TIMEOUT_US = 300 * 1000 * 1000, COPY_DEADLINE_MS = 60 * 1000 };
+enum { CONNECT_TIMEOUT_US = 300 * 1000 * 1000, COPY_DEADLINE_MS = 60 * 1000, EXIT_WAIT_US = 2 * 1000 * 1000 };
 
 /* -- plan: what is to be done, in a worker ------------------------------------------------------- */
 
@@ -40,6 +40,10 @@ static void plan_take(struct vm *vm, struct plan *plan) {
         for (size_t i = 0; i < plan->n_disks; i++)
                 json_push(vm->disks, json_pack("{s:o, s:b}", "path", json_string_lossy(plan->disks[i].path),
                                                "read_only", plan->disks[i].read_only));
+        json_decref(vm->addresses);
+        vm->addresses = json_array();
+        for (size_t i = 0; i < plan->n_devices; i++)
+                json_push_str(vm->addresses, plan->devices[i].address);
 }
 
 static void plan_known(const json_t *result, const struct error *err, pid_t stuck, void *data) {
@@ -222,7 +226,8 @@ static int spawn(struct vm *vm, struct error *err) {
                 .argv = p->exact.items, .log_path = log, .files = files, .n_files = p->n_files, .fds = fds,
                 .n_fds = ARRAY_SIZE(fds), .drop = vm->uid != (uid_t) -1, .uid = vm->uid, .gid = vm->uid,
                 .reach = (const char *const *) p->reach,
-                .umask = vm->env->settings->system ? 0117 : 0177
+                .umask = vm->env->settings->system ? 0117 : 0177,
+                .memlock = p->memlock, .memlock_required = p->n_devices > 0
         };
 
         return process_spawn(&spec, &vm->process, err);
@@ -275,6 +280,21 @@ static int connect_timeout(sd_event_source *source, uint64_t now, void *data) {
         return 0;
 }
 
+static int connect_refused(sd_event_source *source, uint64_t now, void *data) {
+        struct vm *vm = data;
+
+        vm_timer_off(vm);
+        start_fail(vm, "QEMU closed its monitor");
+        return 0;
+}
+
+/* Waits for the process to end, which says more than a monitor that went away. 1, or an error. */
+static int qemu_ending(struct vm *vm, struct error *err) {
+        int r = vm_timer(vm, clock_monotonic_us() + EXIT_WAIT_US, connect_refused, err);
+
+        return r < 0 ? r : 1;
+}
+
 /* The first command's reply, not the greeting, proves that the machine is built (qmp.h: ready). */
 static int step_connect(struct vm *vm, struct error *err) {
         _cleanup_error_ struct error warn = ERROR_INIT;
@@ -284,16 +304,24 @@ static int step_connect(struct vm *vm, struct error *err) {
         int r = guest_connect(vm, err);
         if (r < 0 && !vm->plan)
                 return error_set(err, r, "%s", START_CUT_OFF);
+        /* QEMU has ended already: its exit says why. */
+        if (r == -ECONNREFUSED)
+                return qemu_ending(vm, err);
         if (r >= 0)
                 r = vm_timer(vm, clock_monotonic_us() + CONNECT_TIMEOUT_US, connect_timeout, err);
         return r < 0 ? r : 1;
+}
+
+/* Was this answer lost because QEMU goes away? */
+static bool closing(struct vm *vm, const struct error *err) {
+        return err && err->code == -ECONNRESET && qemu_ending(vm, NULL) > 0;
 }
 
 static void vcpus_known(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
         struct vm *vm = data;
         _cleanup_error_ struct error none = ERROR_INIT;
 
-        if (vm->op.table != &start_table || vm->ending)
+        if (vm->op.table != &start_table || vm->ending || closing(vm, err))
                 return;
         if (reply && json_array_size(reply) == 0)
                 error_set(&none, -EPROTO, "QEMU has no virtual CPU");
@@ -309,7 +337,7 @@ static int step_vcpus(struct vm *vm, struct error *err) {
 static void continued(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
         struct vm *vm = data;
 
-        if (vm->op.table == &start_table && !vm->ending)
+        if (vm->op.table == &start_table && !vm->ending && !closing(vm, err))
                 step_finish(vm, reply ? NULL : err);
 }
 
@@ -322,6 +350,7 @@ static int step_run(struct vm *vm, struct error *err) {
 static const struct step steps[START_STEP_COUNT] = {
         [START_STEP_PLAN] = { "plan", step_plan },
         [START_STEP_FILES] = { "files", step_files },
+        [START_STEP_CLAIM] = { "claim", devices_claim },
         [START_STEP_SOCKETS] = { "sockets", step_sockets },
         [START_STEP_ACCESS] = { "access", step_access },
         [START_STEP_SPAWN] = { "spawn", step_spawn },

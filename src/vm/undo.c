@@ -47,6 +47,7 @@ static int undo_file(struct vm *vm, const json_t *args, struct error *err) {
 
 static const struct undo_kind kinds[] = {
         { "file", undo_file },
+        { "device", devices_give_back },
         { "link", undo_link },
         { "acl", undo_acl },
 };

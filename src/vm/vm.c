@@ -114,11 +114,12 @@ void vm_free(struct vm *vm) {
         cleanup_closep(&vm->qmp_user_fd);
         cleanup_closep(&vm->console_fd);
         journal_close(vm->journal);
+        devices_free(vm);
         plan_free(vm->plan);
         json_decref(vm->disks);
         definition_done(&vm->definition);
         options_done(&vm->options);
-        free(vm->uses);
+        json_decref(vm->addresses);
         free(vm->waiters);
         free(vm->reason);
         free(vm->ending_reason);
@@ -174,19 +175,24 @@ const struct vm_definition *vm_definition(const struct vm *vm) {
         return &vm->definition;
 }
 
-size_t vm_disks(const struct vm *vm, const struct complete_use **ret) {
-        struct vm *m = (struct vm *) vm;
-        size_t i;
-        json_t *disk;
+void vm_add_uses(const struct vm *vm, struct vm_uses *ret) {
+        size_t n = json_array_size(vm->disks), n_devices = json_array_size(vm->addresses), i;
+        json_t *item;
 
-        free(m->uses);
-        m->n_uses = json_array_size(vm->disks);
-        m->uses = xcalloc(m->n_uses + 1, sizeof(*m->uses));
-        json_array_foreach (vm->disks, i, disk)
-                m->uses[i] = (struct complete_use) { .vm = vm->name, .path = json_get_str(disk, "path", ""),
-                                                     .read_only = json_get_bool(disk, "read_only", false) };
-        *ret = m->uses;
-        return m->n_uses;
+        ret->memory += vm->summary.memory;
+        ret->disks = xrealloc(ret->disks, ret->n_disks + n + 1, sizeof(*ret->disks));
+        json_array_foreach (vm->disks, i, item) {
+                ret->disks[ret->n_disks++] = (struct complete_use) {
+                        .vm = vm->name, .path = json_get_str(item, "path", ""),
+                        .read_only = json_get_bool(item, "read_only", false)
+                };
+        }
+        ret->devices = xrealloc(ret->devices, ret->n_devices + n_devices + 1, sizeof(*ret->devices));
+        json_array_foreach (vm->addresses, i, item) {
+                if (json_is_string(item))
+                        ret->devices[ret->n_devices++] = (struct complete_device) { vm->name,
+                                                                                    json_string_value(item) };
+        }
 }
 
 json_t *vm_to_json(const struct vm *vm) {
@@ -203,11 +209,19 @@ json_t *vm_to_json(const struct vm *vm) {
         return j;
 }
 
+void vm_uses_request(const struct vm_uses *uses, struct plan_request *req) {
+        req->uses = uses->disks;
+        req->n_uses = uses->n_disks;
+        req->device_uses = uses->devices;
+        req->n_device_uses = uses->n_devices;
+        req->memory_used = uses->memory;
+}
+
 void vm_plan_request(struct vm *vm, struct plan_request *ret) {
         const struct vm_definition *d = &vm->definition;
         size_t n = d->n_cdroms + vm->options.n_cdroms;
         const char **cdroms = xcalloc(n + 1, sizeof(*cdroms));
-        struct complete_use *uses = NULL;
+        struct vm_uses uses = { 0 };
 
         for (size_t i = 0; i < n; i++)
                 cdroms[i] = i < d->n_cdroms ? d->cdroms[i] : vm->options.cdroms[i - d->n_cdroms];
@@ -217,13 +231,14 @@ void vm_plan_request(struct vm *vm, struct plan_request *ret) {
                 .uid = vm->env->separate ? (uid_t) vm->env->settings->qemu.uid_first : vm->env->user
         };
         if (vm->env->uses)
-                ret->n_uses = vm->env->uses(vm, &uses, &ret->memory_used, vm->env->data);
-        ret->uses = uses;
+                vm->env->uses(vm, &uses, vm->env->data);
+        vm_uses_request(&uses, ret);
 }
 
 void vm_plan_request_done(struct plan_request *req) {
         free((void *) req->cdroms);
         free((void *) req->uses);
+        free((void *) req->device_uses);
 }
 
 /* -- operations ----------------------------------------------------------------------------------- */
@@ -401,5 +416,6 @@ void vm_steps(void (*fn)(const char *table, const char *step, void *data), void 
                 for (size_t k = 0; k < tables[i]->n; k++)
                         fn(tables[i]->name, tables[i]->steps[k].name, data);
         fn("start", "record", data);
+        fn("start", "bind", data);
         undo_steps(fn, data);
 }

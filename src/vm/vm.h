@@ -29,6 +29,16 @@ enum vm_state {
 
 struct vm;
 
+/* What other machines that run have. The arrays are freed by the caller, their strings are borrowed until the loop
+ * goes on. */
+struct vm_uses {
+        struct complete_use *disks;
+        size_t n_disks;
+        struct complete_device *devices;
+        size_t n_devices;
+        uint64_t memory; /* bytes */
+};
+
 /* What the machines share; owned by the daemon and outliving them. */
 struct vm_env {
         sd_event *loop;
@@ -41,9 +51,7 @@ struct vm_env {
 
         /* Something happened; data is stolen. */
         void (*event)(struct vm *vm, const char *event, json_t *event_data, void *data);
-        /* The disks of all other machines that run, and their memory in bytes. *ret is freed by the caller, its
-         * strings are borrowed until the loop goes on. */
-        size_t (*uses)(const struct vm *vm, struct complete_use **ret, uint64_t *ret_memory, void *data);
+        void (*uses)(const struct vm *vm, struct vm_uses *ret, void *data);
         /* A machine without operation and process: an operation just ended. */
         void (*idle)(struct vm *vm, void *data);
         void *data;
@@ -110,12 +118,15 @@ bool vm_active(const struct vm *vm);
 /* The operation under way and its age in seconds; NULL: none. */
 const char *vm_operation(const struct vm *vm, double *ret_age);
 const struct vm_definition *vm_definition(const struct vm *vm);
-size_t vm_disks(const struct vm *vm, const struct complete_use **ret);
+/* Adds what this machine has to ret. */
+void vm_add_uses(const struct vm *vm, struct vm_uses *ret);
 /* CONTRACT's element of `list`. */
 json_t *vm_to_json(const struct vm *vm);
 /* The request for a worker: everything filled in but goal. Freed by vm_request_done after the fork. */
 void vm_plan_request(struct vm *vm, struct plan_request *ret);
 void vm_plan_request_done(struct plan_request *req);
+/* Lends uses to req. */
+void vm_uses_request(const struct vm_uses *uses, struct plan_request *req);
 
 /* -- operations: each answers through watch, at once or later ------------------------------------ */
 

@@ -149,7 +149,8 @@ int verb_events(struct cli *c) {
 
         if (r == EXIT_DONE && reply)
                 r = event_reply(reply, c);
-        return r;
+        /* The stream only ends with the daemon, or with a reader that fell behind. */
+        return r == EXIT_DONE ? cli_fail("events: the daemon ended the stream") : r;
 }
 
 int verb_qmp(struct cli *c) {

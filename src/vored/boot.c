@@ -24,10 +24,12 @@ static void adopt_merge(struct manager *m, struct vm *vm) {
         }
         vm_set_saved(vm, true);
         if (known->vm && !vm_active(vm)) {
-                const struct vm_definition *d = vm_definition(known->vm);
+                const struct vm_definition *d = vm_definition(known->vm), *old = vm_definition(vm);
                 struct def_summary summary;
 
-                if (def_summarize(d->text, d->len, d->directory, &summary, NULL) >= 0)
+                /* Another text is another definition, and the last end was not its own. */
+                if ((d->len != old->len || memcmp(d->text, old->text, d->len) != 0) &&
+                    def_summarize(d->text, d->len, d->directory, &summary, NULL) >= 0)
                         (void) vm_define(vm, d, &summary, NULL);
         }
         vm_free(known->vm);

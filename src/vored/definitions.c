@@ -94,7 +94,7 @@ static void checked(const json_t *result, const struct error *err, pid_t stuck, 
 
 static void dry_run(struct manager *m, struct rpc_call *call, const struct vm_definition *d, unsigned flags) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct complete_use *uses = NULL;
+        _cleanup_uses_ struct vm_uses uses = { 0 };
         struct def_summary summary = { 0 };
         struct plan_request req = {
                 .text = d->text, .len = d->len, .file = d->file, .directory = d->directory, .def_flags = flags,
@@ -105,11 +105,10 @@ static void dry_run(struct manager *m, struct rpc_call *call, const struct vm_de
 
         (void) def_summarize(d->text, d->len, d->directory, &summary, NULL);
         struct machine *self = machine_find(m, summary.name);
-        req.n_uses = machines_uses(self ? self->vm : NULL, &uses, &req.memory_used, m);
-        req.uses = uses;
+        machines_uses(self ? self->vm : NULL, &uses, m);
+        vm_uses_request(&uses, &req);
         if (work_start(m->loop, "the check", PLAN_DEADLINE_MS, plan_work, &req, checked, call, &work, &err) < 0)
                 method_fail(call, &err);
-        free(uses);
 }
 
 /* -- methods ---------------------------------------------------------------------------------------- */

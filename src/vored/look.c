@@ -183,7 +183,7 @@ static void command_ask(struct manager *m, struct rpc_call *call, struct plan_re
 
 /* Of a definition that is handed over: it belongs to no machine. */
 static void command_of_text(struct manager *m, struct rpc_call *call, const json_t *params, bool exact) {
-        struct complete_use *uses = NULL;
+        _cleanup_uses_ struct vm_uses uses = { 0 };
         struct plan_request req = { .text = json_get_str(params, "toml", ""),
                                     .len = json_string_length(json_object_get(params, "toml")),
                                     .file = json_get_str(params, "file", "definition"),
@@ -198,10 +198,9 @@ static void command_of_text(struct manager *m, struct rpc_call *call, const json
         }
         req.cdroms = cdroms;
         req.uid = m->env.separate ? (uid_t) m->settings->qemu.uid_first : m->env.user;
-        req.n_uses = machines_uses(NULL, &uses, &req.memory_used, m);
-        req.uses = uses;
+        machines_uses(NULL, &uses, m);
+        vm_uses_request(&uses, &req);
         command_ask(m, call, &req, exact);
-        free(uses);
 }
 
 void method_qemu_command(struct rpc_call *call, const json_t *params, void *manager) {

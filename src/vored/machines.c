@@ -63,24 +63,18 @@ void machines_free(struct manager *m) {
         m->n_machines = 0;
 }
 
-size_t machines_uses(const struct vm *vm, struct complete_use **ret, uint64_t *ret_memory, void *data) {
+void machines_uses(const struct vm *vm, struct vm_uses *ret, void *data) {
         struct manager *m = data;
-        struct complete_use *uses = NULL;
-        size_t n = 0;
 
-        *ret_memory = 0;
         for (size_t i = 0; i < m->n_machines; i++) {
                 struct vm *other = m->machines[i].vm;
-                const struct complete_use *disks;
 
-                if (!other || other == vm || !vm_active(other))
-                        continue;
-                size_t count = vm_disks(other, &disks);
-                *ret_memory += vm_memory(other);
-                uses = xrealloc(uses, n + count + 1, sizeof(*uses));
-                memcpy(uses + n, disks, count * sizeof(*uses));
-                n += count;
+                if (other && other != vm && (vm_active(other) || vm_state(other) == VM_PREPARED))
+                        vm_add_uses(other, ret);
         }
-        *ret = uses;
-        return n;
+}
+
+void machines_uses_done(struct vm_uses *uses) {
+        free(uses->disks);
+        free(uses->devices);
 }

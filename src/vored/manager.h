@@ -42,7 +42,9 @@ struct machine *machine_add(struct manager *m, const char *name, struct vm *vm, 
 void machine_remove(struct manager *m, struct machine *machine);
 void machines_free(struct manager *m);
 /* The hooks of struct vm_env. */
-size_t machines_uses(const struct vm *vm, struct complete_use **ret, uint64_t *ret_memory, void *manager);
+void machines_uses(const struct vm *vm, struct vm_uses *ret, void *manager);
+void machines_uses_done(struct vm_uses *uses);
+#define _cleanup_uses_ _cleanup_(machines_uses_done)
 
 /* store.c: <state>/definitions */
 char *store_path(const struct manager *m, const char *name);

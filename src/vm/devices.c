@@ -1,0 +1,238 @@
+/* The devices of a machine: from their host drivers to vfio-pci before QEMU, and back after it. One worker per
+ * device and direction, so that one that never returns has a name and costs nothing else. The journal knows a
+ * device's original state before the first write. */
+#include "vm/machine.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "vfio/group.h"
+#include "vfio/holders.h"
+#include "vfio/job.h"
+#include "vfio/stuck.h"
+
+#include <errno.h>
+
+enum { LOOK_DEADLINE_MS = 10 * 1000 };
+
+/* What is being claimed or given back. */
+struct vm_devices {
+        struct vfio_device *found; /* as they were looked at, in the plan's order */
+        size_t n, next;
+        struct vfio_job *job;
+        char address[VFIO_ADDRESS_MAX]; /* of the job */
+};
+
+static struct vm_devices *devices_of(struct vm *vm) {
+        if (!vm->devices)
+                vm->devices = xcalloc(1, sizeof(*vm->devices));
+        return vm->devices;
+}
+
+void devices_free(struct vm *vm) {
+        if (!vm->devices)
+                return;
+        vfio_job_free(vm->devices->job);
+        free(vm->devices->found);
+        free(vm->devices);
+        vm->devices = NULL;
+}
+
+static const char *runtime_dir(const struct vm *vm) {
+        return vm->env->settings->vore.runtime_dir;
+}
+
+static int job_start(struct vm *vm, const char *name, const struct vfio_original *original,
+                     const struct vfio_claim *claim, work_fn fn, work_done_fn done, struct error *err) {
+        struct vm_devices *d = devices_of(vm);
+        unsigned deadline_ms = (unsigned) vm->env->settings->vfio.timeout * 1000;
+
+        vfio_job_free(d->job);
+        d->job = vfio_job_new(NULL, original, claim);
+        snprintf(d->address, sizeof(d->address), "%s", original->address);
+        int r = work_start(vm->env->loop, name, deadline_ms, fn, d->job, done, vm, &vm->work, err);
+        return r < 0 ? r : 1;
+}
+
+/* How a job ended: an error for ret, or nothing. A worker that came to no end makes a sentence and, if it does not
+ * even die, a note that keeps everybody off the device until the host restarts. */
+static void job_result(struct vm *vm, const json_t *result, const struct error *err, pid_t stuck,
+                       struct error *ret) {
+        _cleanup_free_ char *sentence = NULL;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+
+        vm->work = NULL;
+        if (result)
+                return;
+        if (err->code != -ETIMEDOUT) {
+                error_set(ret, err->code, "%s", error_text(err));
+                return;
+        }
+        sentence = vfio_job_stuck(vm->devices->job);
+        if (stuck && vfio_stuck_add(runtime_dir(vm), vm->devices->address, sentence, &failed) < 0)
+                log_warning("%s: %s", vm->name, error_text(&failed));
+        error_set(ret, -ETIMEDOUT, "%s", sentence);
+}
+
+/* -- claiming ------------------------------------------------------------------------------------- */
+
+static int claim_next(struct vm *vm, struct error *err);
+
+static void claimed(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+        int r;
+
+        job_result(vm, result, err, stuck, &failed);
+        if (!result) {
+                step_finish(vm, &failed);
+                return;
+        }
+        test_kill("start", "bind", "after");
+        vm->devices->next++;
+        r = claim_next(vm, &failed);
+        if (r <= 0)
+                step_finish(vm, r < 0 ? &failed : NULL);
+}
+
+/* Journals the next device, then binds it. 0: all are bound. */
+static int claim_next(struct vm *vm, struct error *err) {
+        struct vm_devices *d = vm->devices;
+
+        if (d->next >= d->n)
+                return 0;
+        const struct vfio_original *original = &d->found[d->next].original;
+        const struct plan_device *wanted = &vm->plan->devices[d->next];
+        struct vfio_claim claim = { .has_reset_method = !str_empty(wanted->reset_method) };
+
+        if (claim.has_reset_method)
+                snprintf(claim.reset_method, sizeof(claim.reset_method), "%s", wanted->reset_method);
+        int r = undo_add(vm, "device", json_pack("{s:o, s:b}", "original", vfio_original_to_json(original), "keep",
+                                                 wanted->keep), err);
+        if (r < 0)
+                return r;
+        test_kill("start", "bind", "before");
+        return job_start(vm, "a device's way to vfio-pci", original, &claim, vfio_bind_work, claimed, err);
+}
+
+/* -- looking: what is there, who has it ----------------------------------------------------------- */
+
+struct look_request {
+        const char *const *addresses;
+        const bool *force;
+        size_t n;
+};
+
+static int holders_refuse(const struct host *host, const char *address, struct error *err) {
+        _cleanup_arena_ struct arena *arena = arena_new();
+        struct vfio_holder *holders;
+        size_t n = 0;
+        int r = vfio_holders(host, address, arena, &holders, &n, err);
+
+        if (r == -ENOENT || (r >= 0 && n == 0))
+                return 0;
+        if (r < 0)
+                return r;
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        for (size_t i = 0; i < n; i++)
+                strbuf_addf(&b, "%s%s", i ? "; " : "", holders[i].sentence);
+        return error_set(err, -EBUSY, "%s is in use: %s (end that, or write force = true)", address, b.data);
+}
+
+static int look_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct look_request *req = data;
+        struct vfio_look_job job = { .addresses = req->addresses, .n = req->n };
+        _cleanup_host_ struct host *host = NULL;
+        int r = host_open(NULL, &host, err);
+
+        for (size_t i = 0; r >= 0 && i < req->n; i++)
+                if (!req->force[i])
+                        r = holders_refuse(host, req->addresses[i], err);
+        return r < 0 ? r : vfio_look_work(&job, report_fd, ret, err);
+}
+
+static int found_check(struct vm *vm, const struct vfio_device *device, const char *const *wanted, size_t n,
+                       struct error *err) {
+        if (!device->present)
+                return error_set(err, -ENODEV, "%s: there is no such device any more", device->original.address);
+        int r = vfio_stuck_check(runtime_dir(vm), device->original.address, err);
+        return r < 0 ? r : vfio_group_check(device, wanted, n, err);
+}
+
+static int found_take(struct vm *vm, const json_t *result, struct error *err) {
+        struct vm_devices *d = devices_of(vm);
+        size_t n = json_array_size(result);
+        _cleanup_free_ const char **wanted = xcalloc(n + 1, sizeof(*wanted));
+
+        if (n != vm->plan->n_devices)
+                return error_set(err, -EBADMSG, "%zu devices were looked at instead of %zu", n, vm->plan->n_devices);
+        d->found = xcalloc(n, sizeof(*d->found));
+        d->n = n;
+        for (size_t i = 0; i < n; i++)
+                wanted[i] = vm->plan->devices[i].address;
+        for (size_t i = 0; i < n; i++) {
+                int r = vfio_device_from_json(json_array_get(result, i), &d->found[i], err);
+                if (r >= 0)
+                        r = found_check(vm, &d->found[i], wanted, n, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static void looked(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+        int r;
+
+        vm->work = NULL;
+        if (!result) {
+                step_finish(vm, err);
+                return;
+        }
+        r = found_take(vm, result, &failed);
+        if (r >= 0)
+                r = claim_next(vm, &failed);
+        if (r <= 0)
+                step_finish(vm, r < 0 ? &failed : NULL);
+}
+
+int devices_claim(struct vm *vm, struct error *err) {
+        const struct plan *p = vm->plan;
+        _cleanup_free_ const char **addresses = xcalloc(p->n_devices + 1, sizeof(*addresses));
+        _cleanup_free_ bool *force = xcalloc(p->n_devices + 1, sizeof(*force));
+
+        if (p->n_devices == 0 || !vm->env->settings->system)
+                return 0;
+        devices_free(vm);
+        for (size_t i = 0; i < p->n_devices; i++) {
+                addresses[i] = p->devices[i].address;
+                force[i] = p->devices[i].force;
+        }
+        struct look_request req = { .addresses = addresses, .force = force, .n = p->n_devices };
+        int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, look_work, &req, looked, vm,
+                           &vm->work, err);
+        return r < 0 ? r : 1;
+}
+
+/* -- giving back ----------------------------------------------------------------------------------- */
+
+static void given_back(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+
+        job_result(vm, result, err, stuck, &failed);
+        undo_continue(vm, &failed);
+}
+
+int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
+        struct vfio_original original;
+        int r = vfio_original_from_json(json_object_get(args, "original"), &original, err);
+
+        if (r < 0)
+                return r;
+        /* rebind = "never": it stays with vfio-pci after the machine has run. */
+        if (json_get_bool(args, "keep", false) && vm->op.table != &start_table)
+                return 0;
+        r = vfio_stuck_check(runtime_dir(vm), original.address, err);
+        return r < 0 ? r : job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
+}
