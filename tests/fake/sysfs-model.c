@@ -55,6 +55,7 @@ static int do_unbind(struct model *m, struct model_driver *drv, const char *addr
                 return -ENODEV;
         for (; drv->hangs;)
                 pause();
+        m->left_asleep |= !is_vfio(drv) && str_eq(d->power, "auto");
         d->driver = NULL;
         strcpy(d->power, "on");
         if (drv->regrabs)
@@ -67,7 +68,7 @@ static int do_bind(struct model *m, struct model_driver *drv, const char *addres
 
         if (!d || !matches(drv, d))
                 return -ENODEV;
-        return d->driver ? -EBUSY : probe(drv, d);
+        return d->driver ? -EBUSY : drv->bind_error ? drv->bind_error : probe(drv, d);
 }
 
 static int do_probe(struct model *m, const char *address) {

@@ -28,6 +28,7 @@ struct model_driver {
         bool allows_sleep; /* sets power control to "auto" when it takes a device */
         int probe_error;   /* negative: it refuses every device */
         bool regrabs;      /* takes its devices again as soon as they leave it */
+        int bind_error;    /* negative: `bind` says so; drivers_probe works */
         bool hangs;        /* leaving it never returns */
 };
 
@@ -62,7 +63,7 @@ struct model {
         struct model_fault faults[2];
         int vanish_at; /* -1: never; the first device */
         int dead_from; /* -1: never; from there on all fail with -EIO: whoever used them was killed */
-        bool uses_new_id;
+        bool uses_new_id, left_asleep; /* left_asleep: a driver of the host was left while power was "auto" */
 };
 
 /* No faults. The drivers: vfio-pci (its module not loaded), nvme, nouveau, snd_hda_intel, pcieport, and

@@ -171,6 +171,7 @@ static void assert_bound(const struct world *w, const struct beginning *b) {
                 assert_string_equal(d->reset,
                                     str_eq(b->reset_method, "default") ? d->all_resets : b->reset_method);
         assert_false(w->m.uses_new_id);
+        assert_false(w->m.left_asleep);
 }
 
 static void test_there_and_back(void **state) {
@@ -481,6 +482,17 @@ static void test_driver_gone_or_sulking(void **state) {
         assert_as_before(&w, "loaded again", -1);
 }
 
+/* Some take a device only when the kernel offers it. */
+static void test_driver_wants_an_offer(void **state) {
+        struct world w _cleanup_world_;
+
+        world_init(&w, &beginnings[0]);
+        assert_int_equal(bind(&w, NULL), 0);
+        model_driver(&w.m, "nouveau")->bind_error = -EAGAIN;
+        assert_int_equal(restore(&w, NULL), 0);
+        assert_as_before(&w, "offered", -1);
+}
+
 static void test_third_driver(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct world w _cleanup_world_;
@@ -557,6 +569,7 @@ int main(void) {
                 cmocka_unit_test(test_regrabbed),
                 cmocka_unit_test(test_vfio_clings),
                 cmocka_unit_test(test_driver_gone_or_sulking),
+                cmocka_unit_test(test_driver_wants_an_offer),
                 cmocka_unit_test(test_third_driver),
                 cmocka_unit_test(test_whole_group),
                 cmocka_unit_test(test_never_returns),
