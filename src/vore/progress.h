@@ -12,8 +12,8 @@ struct progress {
         char *open;       /* owned: the step whose line has begun; NULL: none */
 };
 
-/* What daemon_call_more() is given, with the struct progress as data. NULL with --quiet and --json: the daemon then
- * streams nothing, which keeps two processes from waking each other for every step. */
+/* What daemon_call_more() is given, the struct progress being its data. NULL with --quiet and --json: the
+ * daemon then streams nothing, which keeps two processes from waking each other for every step. */
 rpc_reply_fn progress_wanted(const struct cli *c);
 /* Completes a line whose step never ended. */
 void progress_done(struct progress *p);
