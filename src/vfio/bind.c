@@ -15,6 +15,17 @@ struct bind {
         bool ready; /* it has a VFIO driver already */
 };
 
+/* Taking a bridge from its driver disturbs all that is behind it. */
+static int step_endpoint(const struct bind *b, struct error *err) {
+        uint32_t class;
+        bool bridge = false;
+        int r = vfio_bridge(b->sys, b->original->address, &class, &bridge);
+
+        if (r < 0)
+                return error_errno(err, r, "cannot be looked at");
+        return bridge ? error_set(err, -EINVAL, "is a bridge, which no guest can have") : 0;
+}
+
 static int step_expect(const struct bind *b, struct error *err) {
         const struct vfio_original *o = b->original;
         struct vfio_original now;
@@ -158,8 +169,10 @@ int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
         _cleanup_error_ struct error own = ERROR_INIT;
         int r = step_expect(&b, &own);
 
-        bool begun = r >= 0;
+        if (r >= 0)
+                r = step_endpoint(&b, &own);
 
+        bool begun = r >= 0;
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
                 r = steps[i](&b, &own);
         if (r >= 0)

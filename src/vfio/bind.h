@@ -18,8 +18,9 @@ struct vfio_progress {
 };
 
 /* Binds the device to vfio-pci. expected is what the caller wrote down before: if driver, override or ids are
- * different by now nothing is done (-ESTALE). A device with a VFIO driver already keeps it. Loads vfio-pci,
- * wakes the device, forbids D3cold, sets reset-method if wanted, all before it leaves its driver.
+ * different by now nothing is done (-ESTALE); a bridge is refused (-EINVAL). A device with a VFIO driver
+ * already keeps it. Loads vfio-pci, wakes the device, forbids D3cold, sets reset-method if wanted, all before
+ * it leaves its driver.
  *
  * On failure everything is put back as by vfio_restore(); if that fails too, the error says both. Modules
  * stay loaded. progress may be NULL. */

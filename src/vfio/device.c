@@ -126,7 +126,7 @@ int vfio_original_read(const struct vfio_sys *sys, const char *address, struct v
 }
 
 /* The kernel shows bus numbers for bridges only; without them the class tells. */
-static int read_bridge(const struct vfio_sys *sys, const char *address, uint32_t *ret_class, bool *ret) {
+int vfio_bridge(const struct vfio_sys *sys, const char *address, uint32_t *ret_class, bool *ret) {
         long long class, bus;
         int r;
 
@@ -147,7 +147,7 @@ static int read_member(const struct vfio_sys *sys, const char *address, struct v
                 return -E2BIG;
         if ((r = copy(address, m->address, sizeof(m->address))) < 0 ||
             (r = vfio_driver(sys, address, m->driver)) < 0 ||
-            (r = read_bridge(sys, address, &class, &m->bridge)) < 0)
+            (r = vfio_bridge(sys, address, &class, &m->bridge)) < 0)
                 return r;
         d->n_members++;
         return 0;
@@ -192,7 +192,7 @@ int vfio_look(const struct vfio_sys *sys, const char *address, struct vfio_devic
         if (d.present) {
                 if ((r = vfio_original_read(sys, address, &d.original, err)) < 0)
                         return r;
-                if ((r = read_bridge(sys, address, &d.class, &d.bridge)) < 0 ||
+                if ((r = vfio_bridge(sys, address, &d.class, &d.bridge)) < 0 ||
                     (r = optional(sys, address, "boot_vga", -1, &boot_vga)) < 0 ||
                     (r = read_group(sys, &d)) < 0)
                         return error_errno(err, r, "%s: cannot be looked at", address);

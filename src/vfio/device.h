@@ -60,6 +60,8 @@ int vfio_present(const struct vfio_sys *sys, const char *address);
 int vfio_driver(const struct vfio_sys *sys, const char *address, char ret[static VFIO_NAME_MAX]);
 /* driver_override, "" for none. */
 int vfio_override(const struct vfio_sys *sys, const char *address, char ret[static VFIO_NAME_MAX]);
+/* The class, and whether it is a bridge. */
+int vfio_bridge(const struct vfio_sys *sys, const char *address, uint32_t *ret_class, bool *ret);
 /* All of original; -ENODEV with a sentence if the device is not there. */
 int vfio_original_read(const struct vfio_sys *sys, const char *address, struct vfio_original *ret,
                        struct error *err);

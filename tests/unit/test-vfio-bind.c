@@ -440,6 +440,18 @@ static void test_refusals(void **state) {
         assert_as_before(&w, "no module", -1);
 }
 
+static void test_bridge(void **state) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct vfio_original bridge;
+        struct world w _cleanup_world_;
+
+        world_init(&w, &beginnings[0]);
+        assert_int_equal(vfio_original_read(&w.sys, MODEL_BRIDGE, &bridge, NULL), 0);
+        assert_int_equal(vfio_bind(&w.sys, &bridge, &w.claim, NULL, &err), -EINVAL);
+        assert_string_equal(error_text(&err), MODEL_BRIDGE ": is a bridge, which no guest can have");
+        assert_int_equal(w.m.writes, 0);
+}
+
 static void test_regrabbed(void **state) {
         struct world w _cleanup_world_;
 
@@ -566,6 +578,7 @@ int main(void) {
                 cmocka_unit_test(test_vanish_on_the_way_back),
                 cmocka_unit_test(test_changed_meanwhile),
                 cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_bridge),
                 cmocka_unit_test(test_regrabbed),
                 cmocka_unit_test(test_vfio_clings),
                 cmocka_unit_test(test_driver_gone_or_sulking),
