@@ -48,6 +48,25 @@ static bool is_image_path(const char *path) {
 
 static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err);
 
+/* A guest's QEMU can write its image's header, and what the header names is opened with the daemon's rights: it must
+ * be the image's owner's, or readable for everybody. A file that is to be written, or that has no format of its own
+ * by which to know it as an image, must also lie in the image's folder. */
+static int link_check(const char *image, const char *path, bool strict, struct error *err) {
+        struct stat own, other;
+        const char *end = strrchr(image, '/');
+        size_t n = end ? (size_t) (end - image) + 1 : 0;
+        bool beside = strncmp(image, path, n) == 0 && !strchr(path + n, '/');
+
+        if (stat(image, &own) < 0 || stat(path, &other) < 0)
+                return error_errno(err, errno, "%s, which the image %s needs", path, image);
+        if ((own.st_uid != other.st_uid && !(other.st_mode & S_IROTH)) || (strict && !beside))
+                return error_set(err, -EACCES,
+                                 "the header of %s names %s, which is %s: vore does not open it for the VM (qemu-img "
+                                 "rebase names another, chown or mv makes it fit)",
+                                 image, path, strict && !beside ? "in another folder" : "somebody else's");
+        return 0;
+}
+
 /* {"driver": format, "read-only": true, "file": {…}} for one backing file and all below it. */
 static int backing_build(struct handover *h, const char *path, const char *format, unsigned depth,
                          json_t **ret, struct error *err) {
@@ -88,6 +107,9 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                 _cleanup_free_ char *fdset = NULL;
                 bool write = !json_get_bool(node, "read-only", false);
 
+                r = link_check(path, links.data_file, true, err);
+                if (r < 0)
+                        return r;
                 r = fdset_add(h, links.data_file, write, &fdset, err);
                 if (r < 0)
                         return r;
@@ -102,6 +124,9 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                                  "guessed: write it with qemu-img rebase -u -F FORMAT -b %s %s",
                                  path, links.backing, links.backing, path);
         json_t *backing = NULL;
+        r = link_check(path, links.backing, str_eq(links.backing_format, "raw"), err);
+        if (r < 0)
+                return r;
         r = backing_build(h, links.backing, links.backing_format, depth, &backing, err);
         if (r < 0)
                 return r;

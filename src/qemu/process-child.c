@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -114,8 +116,24 @@ static int open_log(const struct process_spec *spec, struct error *err) {
 }
 
 /* Opened with O_NONBLOCK, so that a FIFO or a tape in the place of a disk does not hold us up. */
-static int open_file(const struct process_file *file, struct error *err) {
-        int r, fd = open(file->path, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+static int open_path(const struct process_file *file, const char *beneath, int flags) {
+        size_t n = beneath ? strlen(beneath) : 0;
+
+        if (n == 0 || strncmp(file->path, beneath, n) != 0 || file->path[n] != '/')
+                return open(file->path, flags);
+        struct open_how how = { .flags = (uint64_t) flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+        int folder = open(beneath, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (folder < 0)
+                return -1;
+        int fd = (int) syscall(SYS_openat2, folder, file->path + n + 1, &how, sizeof(how));
+        int saved = errno;
+        close(folder);
+        errno = saved;
+        return fd;
+}
+
+static int open_file(const struct process_file *file, const char *beneath, struct error *err) {
+        int r, fd = open_path(file, beneath, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
         if (fd < 0 && errno == EBUSY && (file->flags & O_EXCL))
                 return error_set(err, -EBUSY, "%s is in use by the host", file->path);
@@ -146,7 +164,7 @@ static int place_descriptors(const struct child *c, struct error *err) {
                 close(c->moved[i]);
         }
         for (size_t i = 0; i < spec->n_files; i++) {
-                int r = open_file(&spec->files[i], err);
+                int r = open_file(&spec->files[i], spec->beneath, err);
                 if (r < 0)
                         return r;
         }

@@ -35,6 +35,8 @@ struct process_spec {
                                    * not exist for the daemon either is not looked at. Reachable: every folder
                                    * on the way may be entered; a socket may be written, a folder entered,
                                    * anything else read */
+        const char *beneath; /* a folder that uid may write: files in it are opened without following any link out
+                              * of it or inside it; NULL: none */
         mode_t umask;
         const char *chdir; /* NULL: "/" */
         uint64_t memlock;  /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */

@@ -41,6 +41,23 @@ static int entry_allow(acl_t *acl, uid_t uid, bool write) {
         return 0;
 }
 
+/* A mask without named entries would only narrow the group: it goes with the last of them. */
+static int mask_fit(acl_t *acl) {
+        acl_entry_t entry, mask = NULL;
+        bool named = false;
+
+        for (int which = ACL_FIRST_ENTRY; acl_get_entry(*acl, which, &entry) == 1; which = ACL_NEXT_ENTRY) {
+                acl_tag_t tag = 0;
+
+                (void) acl_get_tag_type(entry, &tag);
+                named |= tag == ACL_USER || tag == ACL_GROUP;
+                mask = tag == ACL_MASK ? entry : mask;
+        }
+        if (named)
+                return acl_calc_mask(acl);
+        return mask ? acl_delete_entry(*acl, mask) : 0;
+}
+
 int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
         _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
         struct stat st;
@@ -65,7 +82,7 @@ int acl_revoke(const char *path, uid_t uid, struct error *err) {
         if (!entry)
                 return 0;
         /* Without other named users the node gets its plain mode back. */
-        if (acl_delete_entry(acl, entry) < 0 || acl_calc_mask(&acl) < 0 ||
+        if (acl_delete_entry(acl, entry) < 0 || mask_fit(&acl) < 0 ||
             acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
                 return error_errno(err, errno, "cannot take the VM's access to %s back", path);
         return 0;

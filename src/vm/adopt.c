@@ -29,9 +29,10 @@ static void adopt_process(struct vm *vm) {
         else if (vm->state == VM_STARTING && operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT,
                                                              "start", NULL))
                 step_advance(vm);
-        else if (vm->state == VM_STOPPING && operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL))
+        else if (vm->state == VM_STOPPING && operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL)) {
+                (void) stop_arm(vm, NULL);
                 adopt_running(vm);
-        else
+        } else
                 adopt_running(vm);
 }
 

@@ -80,7 +80,9 @@ static uint32_t input_room(const struct console *c) {
 }
 
 static void client_events(struct console_client *c) {
-        sd_event_source_set_io_events(c->source, input_room(c->console) | (c->pending.len ? EPOLLOUT : 0));
+        uint32_t input = c->closing ? 0 : input_room(c->console);
+
+        sd_event_source_set_io_events(c->source, input | (c->pending.len ? EPOLLOUT : 0));
 }
 
 /* False: the client is gone. */
@@ -267,6 +269,11 @@ static int client_io(sd_event_source *source, int fd, uint32_t revents, void *da
 
         if ((revents & EPOLLOUT) && !client_flush(client))
                 return 0;
+        if (client->closing) {
+                if (revents & (EPOLLHUP | EPOLLERR))
+                        client_free(client);
+                return 0;
+        }
         if (!(revents & (EPOLLIN | EPOLLHUP | EPOLLERR)))
                 return 0;
         ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);

@@ -21,6 +21,7 @@ static void release_qemu(struct vm *vm) {
         qmp_free(TAKE_PTR(vm->qmp));
         vm->qmp_ready = false;
         vm->qmp_losses = 0;
+        vm->drained = 0;
         console_stop(vm);
         process_done(&vm->process);
         vm->process = PROCESS_INIT;

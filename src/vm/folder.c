@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,29 +54,32 @@ static int number_pick(const struct settings *s, uid_t *ret, struct error *err) 
         return 0;
 }
 
-static int owner_set(struct vm *vm, int fd, const char *path, const struct stat *st, struct error *err) {
-        const struct settings *s = vm->env->settings;
+/* Gives the folder to the machine's number, or finds it there. */
+static int owner_set(const struct vm_env *env, int fd, const char *path, const struct stat *st, uid_t *ret,
+                     struct error *err) {
+        const struct settings *s = env->settings;
         bool ours = st->st_uid >= (uid_t) s->qemu.uid_first && st->st_uid <= (uid_t) s->qemu.uid_last;
-        gid_t group = vm->env->group;
+        gid_t group = env->group;
+        uid_t uid = env->user;
 
-        if (vm->env->separate && ours)
-                vm->uid = st->st_uid;
-        else if (vm->env->separate) {
-                int r = number_pick(s, &vm->uid, err);
+        if (env->separate && ours)
+                uid = st->st_uid;
+        else if (env->separate) {
+                int r = number_pick(s, &uid, err);
                 if (r < 0)
                         return r;
-        } else
-                vm->uid = vm->env->user;
-        uid_t owner = vm->uid != (uid_t) -1 ? vm->uid : (uid_t) geteuid();
+        }
+        uid_t owner = uid != (uid_t) -1 ? uid : (uid_t) geteuid();
         /* The set-group-ID bit gives what QEMU makes there (the SPICE socket) to the group. */
         if (fchown(fd, owner, group == (gid_t) -1 ? owner == geteuid() ? getegid() : 0 : group) < 0 ||
             fchmod(fd, s->system ? 02750 : 0700) < 0)
                 return error_errno(err, errno, "cannot give %s to the VM", path);
+        *ret = uid;
         return 0;
 }
 
-int folder_instance(struct vm *vm, struct error *err) {
-        _cleanup_free_ char *path = plan_instance_dir(vm->env->settings, vm->name);
+int vm_folder(const struct vm_env *env, const char *name, uid_t *ret, struct error *err) {
+        _cleanup_free_ char *path = plan_instance_dir(env->settings, name);
         struct stat st;
 
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -83,7 +87,15 @@ int folder_instance(struct vm *vm, struct error *err) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0 || fstat(fd, &st) < 0)
                 return error_errno(err, errno, "cannot use the instance folder %s", path);
-        return owner_set(vm, fd, path, &st, err);
+        return owner_set(env, fd, path, &st, ret, err);
+}
+
+static gid_t gid_of(const struct vm_env *env, uid_t uid) {
+        return env->separate ? uid : env->user_group;
+}
+
+gid_t vm_gid(const struct vm *vm) {
+        return gid_of(vm->env, vm->uid);
 }
 
 /* -- the VM's own copies ------------------------------------------------------------------------ */
@@ -153,7 +165,7 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
 
 /* Opens each template with the rights that we have, then writes the copies as uid, as the instance folder belongs
  * to the VM. uid -1: as we are. */
-static int copies_make(const char *path, const struct plan *p, uid_t uid, struct error *err) {
+static int copies_make(const char *path, const struct plan *p, uid_t uid, gid_t gid, struct error *err) {
         _cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         _cleanup_free_ int *sources = xcalloc(p->n_copies + 1, sizeof(int));
         int r = 0;
@@ -166,7 +178,7 @@ static int copies_make(const char *path, const struct plan *p, uid_t uid, struct
                         return error_errno(err, errno, "cannot read %s, from which the VM gets its own copy",
                                            p->copies[i].source);
         }
-        if (uid != (uid_t) -1 && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+        if (uid != (uid_t) -1 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
                 return error_errno(err, errno, "cannot become the VM's user %u", uid);
         for (size_t i = 0; r >= 0 && i < p->n_copies; i++)
                 r = copy_one(dir, sources[i], &p->copies[i], err);
@@ -178,13 +190,11 @@ int folder_copy_work(void *data, int report_fd, json_t **ret, struct error *err)
         _cleanup_free_ char *path = plan_instance_dir(vm->env->settings, vm->name);
 
         *ret = json_null();
-        return copies_make(path, vm->plan, vm->uid, err);
+        return copies_make(path, vm->plan, vm->uid, vm_gid(vm), err);
 }
 
-int vm_copies(const struct settings *settings, const struct plan *plan, struct error *err) {
-        _cleanup_free_ char *path = plan_instance_dir(settings, plan->name);
+int vm_copies(const struct vm_env *env, const struct plan *plan, uid_t uid, struct error *err) {
+        _cleanup_free_ char *path = plan_instance_dir(env->settings, plan->name);
 
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                return error_errno(err, errno, "cannot make the instance folder %s", path);
-        return copies_make(path, plan, (uid_t) -1, err);
+        return copies_make(path, plan, uid, gid_of(env, uid), err);
 }

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 /* How long QEMU may take to go after quit before it is killed. */
-enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000 };
+enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000, DRAIN_TURNS = 64 };
 
 int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err) {
         vm_timer_off(vm);
@@ -51,11 +51,12 @@ void guest_end_now(struct vm *vm, enum vm_state state, const char *reason) {
 }
 
 void guest_end(struct vm *vm, enum vm_state state, const char *reason) {
+        ending_set(vm, state, reason);
         if (!vm->qmp_ready || qmp_execute(vm->qmp, "quit", NULL, 0, NULL, NULL, NULL) < 0) {
-                guest_end_now(vm, state, reason);
+                vm_timer_off(vm);
+                (void) process_kill(vm->process.pidfd, SIGKILL);
                 return;
         }
-        ending_set(vm, state, reason);
         if (vm_timer(vm, clock_monotonic_us() + QUIT_TIMEOUT_US, quit_timeout, NULL) < 0)
                 (void) process_kill(vm->process.pidfd, SIGKILL);
 }
@@ -96,6 +97,10 @@ static void process_gone(struct vm *vm) {
 static int pidfd_ready(sd_event_source *source, int fd, uint32_t revents, void *data) {
         struct vm *vm = data;
 
+        vm->report_source = sd_event_source_disable_unref(vm->report_source);
+        /* The monitor's last words come before the end: a power-off is told apart from a crash by its event. */
+        if (vm->qmp && vm->drained++ < DRAIN_TURNS)
+                return 0;
         /* The child's own report says more than its exit status. */
         if (vm->process.report_fd >= 0 && vm->op.table == &start_table) {
                 _cleanup_error_ struct error err = ERROR_INIT;
@@ -118,8 +123,6 @@ int guest_watch_process(struct vm *vm, struct error *err) {
 
         if (r < 0)
                 return error_errno(err, r, "cannot watch QEMU's process");
-        /* The monitor's last events are read before the end is believed. */
-        (void) sd_event_source_set_priority(vm->pidfd_source, SD_EVENT_PRIORITY_NORMAL + 10);
         return 0;
 }
 
@@ -198,6 +201,13 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
                 return;
         bool off = str_eq(status, "shutdown");
 
+        /* An adopted start: the guest may have begun, or even ended, before the one who started it. */
+        if (!off && vm->op.table == &start_table) {
+                vm_timer_off(vm);
+                vm->op.step = str_eq(status, "prelaunch") ? vm->op.step : START_STEP_RUN;
+                step_finish(vm, NULL);
+                return;
+        }
         if (off && !vm->ending && vm->op.table != &stop_table) {
                 vm_log_note(vm, "the guest powered off while vored was away");
                 guest_end(vm, VM_STOPPED, NULL);
@@ -220,7 +230,8 @@ static void guest_ready(struct qmp *q, const char *version, void *data) {
         struct vm *vm = data;
 
         vm->qmp_ready = true;
-        if (vm->op.table == &start_table && vm->op.step == START_STEP_CONNECT) {
+        vm->qmp_losses = 0;
+        if (vm->op.table == &start_table && vm->op.step == START_STEP_CONNECT && vm->plan) {
                 vm_timer_off(vm);
                 step_finish(vm, NULL);
                 return;

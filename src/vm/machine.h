@@ -58,6 +58,7 @@ struct vm {
         struct qmp *qmp;
         bool qmp_ready;
         unsigned qmp_losses;
+        unsigned drained; /* QEMU is gone; its monitor had so many more turns of the loop */
         sd_event_source *pidfd_source, *report_source, *timer;
         sd_bus_slot *scope_slot;
         uint64_t log_offset; /* where this start's part of the log begins */
@@ -125,6 +126,8 @@ enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
 
 /* stop.c */
 extern const struct step_table stop_table;
+/* From the beginning of a stop, also of an adopted one. */
+int stop_arm(struct vm *vm, struct error *err);
 /* A step of stop failed: the machine runs on. */
 void stop_fail(struct vm *vm, const char *reason);
 enum { STOP_STEP_POWERDOWN, STOP_STEP_WAIT, STOP_STEP_EXIT, STOP_STEP_COUNT };
@@ -163,7 +166,8 @@ void undo_continue(struct vm *vm, const struct error *err);
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
 
 /* folder.c (vm_copies() is there too) */
-int folder_instance(struct vm *vm, struct error *err);
+/* QEMU's group: its number's own, or that of [qemu] user. */
+gid_t vm_gid(const struct vm *vm);
 int folder_copy_work(void *vm, int report_fd, json_t **ret, struct error *err);
 
 /* log.c */

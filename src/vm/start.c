@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 /* QEMU may fill gigabytes of memory before it speaks; a person can cancel earlier. */
-enum { CONNECT_TIMEOUT_US = 300 * 1000 * 1000, COPY_DEADLINE_MS = 60 * 1000, EXIT_WAIT_US = 2 * 1000 * 1000 };
+enum { CONNECT_TIMEOUT_US = 300 * 1000 * 1000, COPY_DEADLINE_MS = 60 * 1000, EXIT_WAIT_US = 2 * 1000 * 1000,
+       ANSWER_TIMEOUT_MS = 30 * 1000 };
 
 /* -- plan: what is to be done, in a worker ------------------------------------------------------- */
 
@@ -109,7 +110,7 @@ static void copied(const json_t *result, const struct error *err, pid_t stuck, v
 }
 
 static int step_files(struct vm *vm, struct error *err) {
-        int r = folder_instance(vm, err);
+        int r = vm_folder(vm->env, vm->name, &vm->uid, err);
 
         if (r < 0 || vm->plan->n_copies == 0)
                 return r;
@@ -219,14 +220,15 @@ static int spawn(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
         _cleanup_free_ struct process_file *files = files_of(p);
         _cleanup_free_ char *log = vm_log_path(vm);
+        _cleanup_free_ char *instance = plan_instance_dir(vm->env->settings, vm->name);
         const struct process_fd fds[] = {
                 { PLAN_FD_QMP, vm->qmp_fd }, { PLAN_FD_QMP_USER, vm->qmp_user_fd }, { PLAN_FD_CONSOLE, vm->console_fd }
         };
         struct process_spec spec = {
                 .argv = p->exact.items, .log_path = log, .files = files, .n_files = p->n_files, .fds = fds,
-                .n_fds = ARRAY_SIZE(fds), .drop = vm->uid != (uid_t) -1, .uid = vm->uid, .gid = vm->uid,
+                .n_fds = ARRAY_SIZE(fds), .drop = vm->uid != (uid_t) -1, .uid = vm->uid, .gid = vm_gid(vm),
                 .reach = (const char *const *) p->reach,
-                .umask = vm->env->settings->system ? 0117 : 0177,
+                .umask = vm->env->settings->system ? 0117 : 0177, .beneath = instance,
                 .memlock = p->memlock, .memlock_required = p->n_devices > 0
         };
 
@@ -239,26 +241,35 @@ static int step_spawn(struct vm *vm, struct error *err) {
         close_listeners(vm);
         if (r < 0)
                 return r;
+        r = guest_watch_process(vm, err);
         test_kill("start", "record", "before");
-        r = record_write(vm, err);
-        test_kill("start", "record", "after");
         if (r >= 0)
-                r = guest_watch_process(vm, err);
+                r = record_write(vm, err);
+        test_kill("start", "record", "after");
         return r < 0 ? r : scope_start(vm, err);
 }
 
 /* -- exec: the child goes on; end of file on its report pipe says that QEMU runs ------------------ */
 
+static int report_watch(struct vm *vm, struct error *err);
+
 static int child_reports(sd_event_source *source, int fd, uint32_t revents, void *data) {
         struct vm *vm = data;
         _cleanup_error_ struct error err = ERROR_INIT;
-        int r = process_report(&vm->process, &err);
 
-        if (r == -EAGAIN)
-                return 0;
+        /* Before its descriptor is closed: epoll would keep one that another fork holds as well. */
         vm->report_source = sd_event_source_disable_unref(vm->report_source);
+        int r = process_report(&vm->process, &err);
+        if (r == -EAGAIN)
+                return report_watch(vm, NULL);
         step_finish(vm, r < 0 ? &err : NULL);
         return 0;
+}
+
+static int report_watch(struct vm *vm, struct error *err) {
+        int r = sd_event_add_io(vm->env->loop, &vm->report_source, vm->process.report_fd, EPOLLIN, child_reports, vm);
+
+        return r < 0 ? error_errno(err, r, "cannot watch QEMU's start") : 0;
 }
 
 static int step_exec(struct vm *vm, struct error *err) {
@@ -266,8 +277,8 @@ static int step_exec(struct vm *vm, struct error *err) {
 
         if (r < 0)
                 return r;
-        r = sd_event_add_io(vm->env->loop, &vm->report_source, vm->process.report_fd, EPOLLIN, child_reports, vm);
-        return r < 0 ? error_errno(err, r, "cannot watch QEMU's start") : 1;
+        r = report_watch(vm, err);
+        return r < 0 ? r : 1;
 }
 
 /* -- connect, vcpus, run: over QMP ---------------------------------------------------------------- */
@@ -329,7 +340,7 @@ static void vcpus_known(struct qmp *q, const json_t *reply, const struct error *
 }
 
 static int step_vcpus(struct vm *vm, struct error *err) {
-        int r = qmp_execute(vm->qmp, "query-cpus-fast", NULL, 0, vcpus_known, vm, err);
+        int r = qmp_execute(vm->qmp, "query-cpus-fast", NULL, ANSWER_TIMEOUT_MS, vcpus_known, vm, err);
 
         return r < 0 ? r : 1;
 }
@@ -342,7 +353,7 @@ static void continued(struct qmp *q, const json_t *reply, const struct error *er
 }
 
 static int step_run(struct vm *vm, struct error *err) {
-        int r = qmp_execute(vm->qmp, "cont", NULL, 0, continued, vm, err);
+        int r = qmp_execute(vm->qmp, "cont", NULL, ANSWER_TIMEOUT_MS, continued, vm, err);
 
         return r < 0 ? r : 1;
 }

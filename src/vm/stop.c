@@ -25,27 +25,36 @@ static int step_powerdown(struct vm *vm, struct error *err) {
         return r < 0 ? r : 1;
 }
 
+/* In whatever step it is: QEMU itself may be what does not answer. */
 static int guest_ignores(sd_event_source *source, uint64_t now, void *data) {
         struct vm *vm = data;
 
         vm_timer_off(vm);
+        if (vm->op.table != &stop_table || vm->op.step >= STOP_STEP_EXIT)
+                return 0;
         if (vm->stop_force) {
                 vm_log_note(vm, "the guest ignored the power button: it is ended");
-                step_finish(vm, NULL);
-        } else
+                while (vm->op.step < STOP_STEP_EXIT)
+                        step_mark_done(vm);
+                step_advance(vm);
+        } else {
+                vm->op.step = STOP_STEP_WAIT;
                 stop_fail(vm, "the guest did not react to the power button");
+        }
         return 0;
 }
 
-static int step_wait(struct vm *vm, struct error *err) {
-        int r = vm_timer(vm, vm->stop_deadline_us, guest_ignores, err);
+int stop_arm(struct vm *vm, struct error *err) {
+        return vm_timer(vm, vm->stop_deadline_us, guest_ignores, err);
+}
 
-        return r < 0 ? r : 1;
+/* The SHUTDOWN event ends it, or the deadline. */
+static int step_wait(struct vm *vm, struct error *err) {
+        return 1;
 }
 
 /* Its end is QEMU's: vm_end() counts it as done. */
 static int step_exit(struct vm *vm, struct error *err) {
-        vm_timer_off(vm);
         guest_end(vm, VM_STOPPED, NULL);
         return 1;
 }

@@ -252,7 +252,7 @@ static void options_take(struct vm *vm, const struct vm_start_options *o) {
 void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_watch *watch) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (!vm->op.table && (vm->state == VM_RUNNING || vm->state == VM_PAUSED)) {
+        if (!vm->op.table && !vm->ending && (vm->state == VM_RUNNING || vm->state == VM_PAUSED)) {
                 watch_note(vm, watch, "it is running already");
                 return;
         }
@@ -292,6 +292,8 @@ static bool is_off(const struct vm *vm) {
 }
 
 void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_watch *watch) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
         if (is_off(vm)) {
                 watch_note(vm, watch, "it is not running");
                 return;
@@ -312,7 +314,10 @@ void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_wat
         vm->stop_force = force;
         vm_set_state(vm, VM_STOPPING, NULL);
         vm_log_note(vm, "stop: the power button is pressed");
-        step_advance(vm);
+        if (stop_arm(vm, &err) < 0)
+                stop_fail(vm, error_text(&err));
+        else
+                step_advance(vm);
 }
 
 void vm_kill(struct vm *vm, const struct vm_watch *watch) {

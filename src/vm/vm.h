@@ -46,6 +46,7 @@ struct vm_env {
         sd_bus *bus;  /* systemd's, for scopes; NULL: none */
         gid_t group;  /* of sockets, instance folders and logs; (gid_t) -1: leave */
         uid_t user;   /* [qemu] user; (uid_t) -1: a number per VM, or the daemon's own user */
+        gid_t user_group; /* its group */
         bool separate; /* a number per VM (system mode without [qemu] user) */
         bool captured; /* VORE_HOST_ROOT: nothing can be started */
 
@@ -155,9 +156,12 @@ bool vm_console_writer_free(const struct vm *vm);
 
 char *vm_log_path(const struct vm *vm);
 
-/* Makes the instance folder and the copies that the plan asks for, as a start would; for a command line that is
- * run by hand. Blocks: only in a worker. */
-int vm_copies(const struct settings *settings, const struct plan *plan, struct error *err);
+/* Makes the instance folder of NAME, as a start does; *ret is the number that it belongs to, (uid_t) -1: the
+ * daemon's own user. */
+int vm_folder(const struct vm_env *env, const char *name, uid_t *ret, struct error *err);
+/* Makes the copies that the plan asks for, as uid, for a command line that is run by hand. Blocks and gives up the
+ * process's rights: only in a worker, as its last act. */
+int vm_copies(const struct vm_env *env, const struct plan *plan, uid_t uid, struct error *err);
 
 /* -- after the daemon's own end ------------------------------------------------------------------ */
 

@@ -22,6 +22,12 @@ static void adopt_merge(struct manager *m, struct vm *vm) {
                 machine_add(m, vm_name(vm), vm, NULL);
                 return;
         }
+        /* A file that is broken now is what the user has to be told of; the record of its last run goes. */
+        if (!known->vm && !vm_active(vm) && vm_state(vm) != VM_PREPARED) {
+                (void) vm_discard(vm, NULL);
+                vm_free(vm);
+                return;
+        }
         vm_set_saved(vm, true);
         if (known->vm && !vm_active(vm)) {
                 const struct vm_definition *d = vm_definition(known->vm), *old = vm_definition(vm);

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+enum { PURGE_DEADLINE_MS = 60 * 1000 };
+
 struct parsed {
         struct arena *arena; /* owned */
         struct def *def;
@@ -58,7 +60,7 @@ static int replace(struct manager *m, const struct vm_definition *d, const struc
                    struct error *err) {
         struct machine *machine = machine_find(m, summary->name);
         struct vm *vm = machine ? machine->vm : NULL;
-        bool saved = save || (vm && vm_saved(vm));
+        bool saved = save || (vm && vm_saved(vm)), known = vm;
         int r = 0;
 
         if (save)
@@ -77,6 +79,11 @@ static int replace(struct manager *m, const struct vm_definition *d, const struc
         vm_set_saved(vm, saved && save);
         r = vm_define(vm, d, summary, err);
         vm_set_saved(vm, saved);
+        if (r < 0 && !known) {
+                machine_remove(m, machine_find(m, summary->name));
+                if (save)
+                        (void) store_delete(m, summary->name, NULL);
+        }
         return r;
 }
 
@@ -148,6 +155,11 @@ void method_load(struct rpc_call *call, const json_t *params, void *manager) {
                 rpc_fail_parameter(call, "directory");
                 return;
         }
+        for (size_t i = 0; i < d.n_cdroms; i++)
+                if (*cdroms[i] != '/') {
+                        rpc_fail_parameter(call, "cdroms");
+                        return;
+                }
         if (json_get_bool(params, "dry_run", false))
                 dry_run(manager, call, &d, save ? DEF_SAVE : 0);
         else
@@ -197,29 +209,46 @@ void method_unload(struct rpc_call *call, const json_t *params, void *manager) {
         rpc_reply(call, NULL);
 }
 
-/* A broken one is only its file: it goes with it. */
-static int forget(struct manager *m, const char *name, struct machine *machine, bool purge, struct error *err) {
-        _cleanup_free_ char *dir = plan_instance_dir(m->settings, name);
+/* A broken one is only its file: it goes with it. One in memory is noted where a restart finds it. */
+static int forget(struct manager *m, const char *name, struct machine *machine, struct error *err) {
         int r = store_delete(m, name, err);
 
-        if (r >= 0 && purge)
-                r = file_remove_tree(AT_FDCWD, dir, err);
-        if (r < 0)
-                return r;
-        if (machine && !machine->vm)
+        if (r >= 0 && machine && !machine->vm)
                 machine_remove(m, machine);
-        else if (machine) {
+        else if (r >= 0 && machine) {
                 vm_set_saved(machine->vm, false);
-                /* Still in memory, now without a file: noted where a restart finds it. */
                 r = vm_note(machine->vm, err);
         }
         return r;
 }
 
+/* As many files as a guest's folder may hold: in a worker. */
+static int purge_work(void *path, int report_fd, json_t **ret, struct error *err) {
+        *ret = json_null();
+        return file_remove_tree(AT_FDCWD, path, err);
+}
+
+static void purged(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        if (result)
+                rpc_reply(data, NULL);
+        else
+                method_fail(data, err);
+}
+
+static void purge(struct manager *m, struct rpc_call *call, const char *name) {
+        _cleanup_free_ char *dir = plan_instance_dir(m->settings, name);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct work *work;
+
+        if (work_start(m->loop, "removing the instance folder", PURGE_DEADLINE_MS, purge_work, dir, purged, call, &work,
+                       &err) < 0)
+                method_fail(call, &err);
+}
+
 void method_forget(struct rpc_call *call, const json_t *params, void *manager) {
         struct manager *m = manager;
         _cleanup_free_ char *name = xstrdup(json_get_str(params, "name", ""));
-        bool purge = json_get_bool(params, "purge", false);
+        bool with_folder = json_get_bool(params, "purge", false);
         _cleanup_error_ struct error err = ERROR_INIT;
         struct machine *machine = machine_find(m, name);
         _cleanup_free_ char *path = store_path(m, name);
@@ -228,14 +257,17 @@ void method_forget(struct rpc_call *call, const json_t *params, void *manager) {
                 (void) method_machine(m, call, params);
                 return;
         }
-        if (machine && machine->vm && purge && busy(machine->vm)) {
+        if (machine && machine->vm && with_folder && busy(machine->vm)) {
                 fail_busy(call, machine->vm, "purged");
                 return;
         }
-        if (forget(m, name, machine, purge, &err) < 0) {
+        if (forget(m, name, machine, &err) < 0) {
                 method_fail(call, &err);
                 return;
         }
         events_machine(m, name, "forgotten", json_object());
-        rpc_reply(call, NULL);
+        if (with_folder)
+                purge(m, call, name);
+        else
+                rpc_reply(call, NULL);
 }

@@ -68,8 +68,8 @@ static json_t *snapshot(struct manager *m, const char *name) {
         json_t *machines = json_array();
 
         for (size_t i = 0; i < m->n_machines; i++)
-                if (m->machines[i].vm && (!name || str_eq(name, m->machines[i].name)))
-                        json_push(machines, vm_to_json(m->machines[i].vm));
+                if (!name || str_eq(name, m->machines[i].name))
+                        json_push(machines, machine_to_json(&m->machines[i]));
         return json_pack("{s:o}", "machines", machines);
 }
 

@@ -95,7 +95,6 @@ void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
                 rpc_reply(call, part_json(path, text ? text : "", len));
                 return;
         }
-        (void) rpc_reply_more(call, part_json(path, text ? text : "", len));
         struct follower *f = xcalloc(1, sizeof(*f));
         *f = (struct follower) { .call = call, .path = TAKE_PTR(path), .at = (off_t) len, .loop = m->loop };
         f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -106,5 +105,8 @@ void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
                 follower_free(f);
                 return;
         }
+        (void) rpc_reply_more(call, part_json(f->path, text ? text : "", len));
+        /* What came between the reading and the watching. */
+        send_new(f);
         rpc_on_gone(call, follower_gone, f);
 }

@@ -14,16 +14,8 @@ void method_list(struct rpc_call *call, const json_t *params, void *manager) {
         struct manager *m = manager;
         json_t *list = json_array();
 
-        for (size_t i = 0; i < m->n_machines; i++) {
-                const struct machine *machine = &m->machines[i];
-
-                if (machine->vm)
-                        json_push(list, vm_to_json(machine->vm));
-                else
-                        json_push(list, json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:b, s:b}", "name", machine->name,
-                                                  "state", "broken", "reason", json_string_lossy(machine->broken),
-                                                  "pid", "memory", "vcpus", "auto_start", 0, "saved", 1));
-        }
+        for (size_t i = 0; i < m->n_machines; i++)
+                json_push(list, machine_to_json(&m->machines[i]));
         rpc_reply(call, json_pack("{s:o}", "machines", list));
 }
 
@@ -126,7 +118,9 @@ void method_disk_presets(struct rpc_call *call, const json_t *params, void *mana
 
 struct command_request {
         struct plan_request plan;
-        bool hand; /* it is to run by hand: the VM's own copies are made */
+        const struct vm_env *env;
+        bool hand; /* it is to run by hand: the VM's own copies are made, as uid */
+        uid_t uid;
 };
 
 static int command_work(void *data, int report_fd, json_t **ret, struct error *err) {
@@ -144,7 +138,7 @@ static int command_work(void *data, int report_fd, json_t **ret, struct error *e
         if (req->hand && json_get_bool(result, "ok", false)) {
                 r = plan_from_json(result, &plan, err);
                 if (r >= 0)
-                        r = vm_copies(req->plan.settings, plan, err);
+                        r = vm_copies(req->env, plan, req->uid, err);
                 plan_free(plan);
                 if (r < 0)
                         return r;
@@ -168,10 +162,18 @@ static void command_known(const json_t *result, const struct error *err, pid_t s
 
 static void command_ask(struct manager *m, struct rpc_call *call, struct plan_request *plan, bool exact) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct command_request req = { .plan = *plan, .hand = !exact && !m->env.captured };
-        struct look *l = look_new(call);
+        struct command_request req = { .plan = *plan, .env = &m->env };
+        struct def_summary summary;
+        struct look *l;
         struct work *work;
 
+        req.hand = !exact && !m->env.captured &&
+                   def_summarize(plan->text, plan->len, plan->directory, &summary, NULL) >= 0;
+        if (req.hand && vm_folder(&m->env, summary.name, &req.uid, &err) < 0) {
+                method_fail(call, &err);
+                return;
+        }
+        l = look_new(call);
         l->exact = exact;
         req.plan.goal = PLAN_ARGV;
         if (work_start(m->loop, "the command line", PLAN_PROBE_DEADLINE_MS, command_work, &req, command_known, l,

@@ -63,6 +63,13 @@ void machines_free(struct manager *m) {
         m->n_machines = 0;
 }
 
+json_t *machine_to_json(const struct machine *machine) {
+        if (machine->vm)
+                return vm_to_json(machine->vm);
+        return json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:b, s:b}", "name", machine->name, "state", "broken", "reason",
+                         json_string_lossy(machine->broken), "pid", "memory", "vcpus", "auto_start", 0, "saved", 1);
+}
+
 void machines_uses(const struct vm *vm, struct vm_uses *ret, void *data) {
         struct manager *m = data;
 

@@ -41,6 +41,8 @@ struct machine *machine_find(struct manager *m, const char *name);
 struct machine *machine_add(struct manager *m, const char *name, struct vm *vm, char *broken);
 void machine_remove(struct manager *m, struct machine *machine);
 void machines_free(struct manager *m);
+/* CONTRACT's element of `list`. */
+json_t *machine_to_json(const struct machine *machine);
 /* The hooks of struct vm_env. */
 void machines_uses(const struct vm *vm, struct vm_uses *ret, void *manager);
 void machines_uses_done(struct vm_uses *uses);
@@ -78,7 +80,7 @@ struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double st
 /* The list of strings under key, as a NULL-terminated array that borrows its strings. Freed by the caller. */
 const char **method_strings(const json_t *params, const char *key, size_t *ret_n);
 
-/* definitions.c, lifecycle.c, look.c: one short handler per method */
+/* definitions.c, devices.c, lifecycle.c, look.c: one short handler per method */
 void method_load(struct rpc_call *call, const json_t *params, void *manager);
 void method_save(struct rpc_call *call, const json_t *params, void *manager);
 void method_unload(struct rpc_call *call, const json_t *params, void *manager);
@@ -93,6 +95,7 @@ void method_reset(struct rpc_call *call, const json_t *params, void *manager);
 void method_list(struct rpc_call *call, const json_t *params, void *manager);
 void method_show(struct rpc_call *call, const json_t *params, void *manager);
 void method_disk_presets(struct rpc_call *call, const json_t *params, void *manager);
+void method_devices(struct rpc_call *call, const json_t *params, void *manager);
 void method_qemu_command(struct rpc_call *call, const json_t *params, void *manager);
 void method_qmp(struct rpc_call *call, const json_t *params, void *manager);
 void method_console(struct rpc_call *call, const json_t *params, void *manager);

@@ -18,7 +18,8 @@
 /* A folder of ours: made if it is missing, refused if it is somebody else's. */
 static int folder(const char *path, mode_t mode, gid_t gid, struct error *err) {
         struct stat st;
-        int r = file_mkdirs(path, 0755, err);
+        /* What lies above is nobody's secret in system mode; a session's is. */
+        int r = file_mkdirs(path, geteuid() == 0 ? 0755 : 0700, err);
 
         if (r < 0)
                 return r;
@@ -96,18 +97,21 @@ static int uids_check(const struct settings *s, struct error *err) {
         return r;
 }
 
-static int user_find(const char *name, uid_t *ret, struct error *err) {
+static int user_find(const char *name, uid_t *ret, gid_t *ret_gid, struct error *err) {
         long long number;
         struct passwd *p = NULL;
 
         if (*name == '#' && str_to_int(name + 1, 0, UINT32_MAX - 1, &number) >= 0) {
+                p = getpwuid((uid_t) number);
                 *ret = (uid_t) number;
+                *ret_gid = p ? p->pw_gid : (gid_t) number;
                 return 0;
         }
         p = getpwnam(name);
         if (!p)
                 return error_set(err, -ENOENT, "qemu.user = \"%s\": there is no such user", name);
         *ret = p->pw_uid;
+        *ret_gid = p->pw_gid;
         return 0;
 }
 
@@ -126,7 +130,7 @@ int setup_users(struct manager *m, struct error *err) {
         }
         if (m->env.separate)
                 return uids_check(s, err);
-        r = user_find(s->qemu.user, &m->env.user, err);
+        r = user_find(s->qemu.user, &m->env.user, &m->env.user_group, err);
         /* Root is who we are: nothing to change. */
         if (r >= 0 && m->env.user == 0)
                 m->env.user = (uid_t) -1;

@@ -12,7 +12,7 @@ static void worker_cleanup(struct worker *w) {
 /* Waits for what comes first: the report's next part, the death, or the time (CLOCK_MONOTONIC). 1: dead. */
 static int worker_wait(struct worker *w, uint64_t until_us) {
         struct pollfd fds[] = { { .fd = w->pidfd, .events = POLLIN },
-                                { .fd = w->report_fd, .events = POLLIN } };
+                                { .fd = w->report_ended ? -1 : w->report_fd, .events = POLLIN } };
         uint64_t now = clock_monotonic_us();
         int r;
 

@@ -124,14 +124,16 @@ int worker_spawn(struct worker *w, work_fn fn, void *arg, struct error *err) {
 int worker_read(struct worker *w) {
         char buf[65536];
 
-        while (w->report_fd >= 0) {
+        while (w->report_fd >= 0 && !w->report_ended) {
                 ssize_t n = read(w->report_fd, buf, sizeof(buf));
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0)
                         return errno == EAGAIN ? 0 : -errno;
                 if (n == 0) {
-                        cleanup_closep(&w->report_fd);
+                        /* Not closed here: an event source may still watch it, and epoll keeps a descriptor that
+                         * another fork holds as well. */
+                        w->report_ended = true;
                         return 1;
                 }
                 if (w->report.len + (size_t) n > WORK_RESULT_MAX)

@@ -7,7 +7,8 @@
 struct worker {
         pid_t pid;
         int pidfd;            /* owned */
-        int report_fd;        /* owned, non-blocking; -1 after its end */
+        int report_fd;        /* owned, non-blocking */
+        bool report_ended;    /* all of it was read */
         struct strbuf report; /* what it wrote so far */
 };
 #define WORKER_INIT ((struct worker){ .pid = -1, .pidfd = -1, .report_fd = -1 })

@@ -1,0 +1,79 @@
+/* Devices: the host's PCI devices, who holds them, and whether a VM can have them. */
+#include "vored/manager.h"
+
+#include "base/str.h"
+#include "plan/devices.h"
+#include "vfio/holders.h"
+#include "work/work.h"
+
+enum { DEADLINE_MS = 15000 };
+
+struct devices_request {
+        const struct complete_device *uses;
+        size_t n_uses;
+};
+
+/* A bridge is nobody's to hold. */
+static bool worth_asking(const json_t *device) {
+        return json_get_int(device, "class", 0) >> 16 != 0x06;
+}
+
+static int add_holders(json_t *devices, int report_fd, struct error *err) {
+        size_t n = json_array_size(devices), i;
+        _cleanup_free_ const char **addresses = xcalloc(n + 1, sizeof(*addresses));
+        struct vfio_holders_job job = { .addresses = addresses };
+        _cleanup_json_ json_t *found = NULL;
+        json_t *device;
+
+        json_array_foreach (devices, i, device)
+                if (worth_asking(device))
+                        addresses[job.n++] = json_get_str(device, "address", "");
+        int r = vfio_holders_work(&job, report_fd, &found, err);
+        if (r < 0)
+                return r;
+        json_array_foreach (devices, i, device) {
+                json_t *holders = json_object_get(found, json_get_str(device, "address", ""));
+
+                if (holders)
+                        json_put(device, "holders", json_incref(holders));
+        }
+        return 0;
+}
+
+static int devices_work(void *request, int report_fd, json_t **ret, struct error *err) {
+        const struct devices_request *req = request;
+        _cleanup_json_ json_t *devices = NULL, *notes = NULL;
+        _cleanup_host_ struct host *host = NULL;
+        int r = host_open(NULL, &host, err);
+
+        if (r >= 0)
+                r = plan_devices(host, req->uses, req->n_uses, &devices, &notes, err);
+        if (r >= 0)
+                r = add_holders(devices, report_fd, err);
+        if (r >= 0)
+                *ret = json_pack("{s:O, s:O}", "devices", devices, "notes", notes);
+        return r;
+}
+
+static void devices_known(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        if (result)
+                rpc_reply(data, json_incref((json_t *) result));
+        else
+                method_fail(data, err);
+}
+
+void method_devices(struct rpc_call *call, const json_t *params, void *manager) {
+        struct manager *m = manager;
+        _cleanup_uses_ struct vm_uses uses = { 0 };
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct work *work;
+
+        if (json_get_bool(params, "usb", false)) {
+                method_not_supported(call, "usb");
+                return;
+        }
+        machines_uses(NULL, &uses, m);
+        struct devices_request req = { uses.devices, uses.n_devices };
+        if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work, &err) < 0)
+                method_fail(call, &err);
+}
