@@ -82,10 +82,13 @@ static void test_read_back(void **state) {
         assert_string_equal(d->directory, "/home/alice");
         assert_int_equal(d->n_cdroms, 2);
         assert_string_equal(d->cdroms[1], "/b c.iso");
-        const struct complete_use *uses = NULL;
-        assert_int_equal(vm_disks(read, &uses), 1);
-        assert_string_equal(uses[0].path, "/a.img");
-        assert_true(uses[0].read_only);
+        struct vm_uses uses = { 0 };
+        vm_add_uses(read, &uses);
+        assert_int_equal(uses.n_disks, 1);
+        assert_string_equal(uses.disks[0].path, "/a.img");
+        assert_true(uses.disks[0].read_only);
+        free(uses.disks);
+        free(uses.devices);
         assert_int_equal(read->summary.vcpus, 3);
         vm_free(read);
 }
@@ -174,10 +177,12 @@ static void test_odd_values(void **state) {
                         file_write_atomic(AT_FDCWD, path, changed, strlen(changed), 0600, false, NULL), 0);
                 if (record_read(&env, "vm", &read, &pid, &start_time, NULL) < 0)
                         continue;
-                const struct complete_use *uses = NULL;
-                size_t n = vm_disks(read, &uses);
-                for (size_t k = 0; k < n; k++)
-                        assert_non_null(uses[k].path);
+                struct vm_uses uses = { 0 };
+                vm_add_uses(read, &uses);
+                for (size_t k = 0; k < uses.n_disks; k++)
+                        assert_non_null(uses.disks[k].path);
+                free(uses.disks);
+                free(uses.devices);
                 assert_non_null(vm_state_name(vm_state(read)));
                 json_decref(vm_to_json(read));
                 vm_free(read);
