@@ -3,13 +3,6 @@
 
 #include "host/iommu.h"
 
-/* May it stay where it is while others of its group are passed through? Linux lets unbound devices, VFIO's, and
- * these two drivers' (drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c: driver_managed_dma). */
-static bool may_stay(const struct host_pci *d) {
-        return !d->driver || host_pci_vfio_driver(d->driver) || str_eq(d->driver, "pcieport") ||
-               str_eq(d->driver, "pci-stub");
-}
-
 static bool can_go_along(const struct host_pci *d) {
         return d->header_type == 0 && d->class >> 16 != 0x06;
 }
@@ -32,7 +25,7 @@ static const char *in_the_way(const struct vfio_fill *x, const struct host_iommu
         for (size_t k = 0; k < group->n_members; k++) {
                 const struct host_pci *d = vfio_at(x, group->members[k]);
 
-                if (!d || may_stay(d) || vfio_chosen(x, d->address))
+                if (!d || host_pci_may_stay(d) || vfio_chosen(x, d->address))
                         continue;
                 strbuf_addf(&b, "%s%s", b.len ? ", " : "", vfio_words(x, d));
                 *ret_all = *ret_all && can_go_along(d);

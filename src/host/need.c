@@ -12,6 +12,11 @@ bool host_pci_vfio_driver(const char *driver) {
         return driver && strstr(driver, "vfio");
 }
 
+bool host_pci_may_stay(const struct host_pci *d) {
+        return !d->driver || host_pci_vfio_driver(d->driver) || str_eq(d->driver, "pcieport") ||
+               str_eq(d->driver, "pci-stub");
+}
+
 /* Is this folder of sysfs at or below the device? */
 static bool behind(const struct host *h, const char *folder, const char *address) {
         _cleanup_free_ char *real = NULL, *part = xasprintf("/%s/", address);

@@ -14,5 +14,9 @@
  * VFIO driver already was given away before: the host does not need it any more (a bridge excepted). */
 const char *host_pci_need(const struct host *h, const struct host_pci *device, struct arena *arena);
 
+/* May it stay with its driver while others of its IOMMU group are passed to a guest? Linux lets devices without a
+ * driver, VFIO's, pci-stub's and pcieport's (driver_managed_dma in the kernel's drivers/pci, since 5.19). */
+bool host_pci_may_stay(const struct host_pci *device);
+
 /* vfio-pci, or a driver for one kind of device on top of it, such as mlx5_vfio_pci. NULL is none. */
 bool host_pci_vfio_driver(const char *driver);

@@ -29,6 +29,7 @@ const struct option_row options[OPTION_COUNT] = {
                           false },
         [OPTION_FOLLOW] = { "follow", NULL, "go on with what comes", 'f', false, false },
         [OPTION_EXACT] = { "exact", NULL, "what the daemon executes, with its descriptors", 0, false, false },
+        [OPTION_USB] = { "usb", NULL, "USB devices instead, by port", 0, false, false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
@@ -81,7 +82,11 @@ const struct verb verbs[] = {
         { "spice", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start a SPICE viewer for a VM", NULL },
         { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start the Scream receiver for a VM", NULL },
         { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "stop the Scream receiver of a VM", NULL },
-        { "devices", NULL, "", 0, NEED_NONE, NULL, "list the host's devices", NULL },
+        { "devices", NULL, "", OPT(OPTION_USB), NEED_NONE, verb_devices,
+          "list the host's PCI devices, and whether each can be passed through",
+          "A tree by IOMMU group: the least that can be passed is what does not stand in another's way. Of each device: "
+          "who holds it, how it can be reset, and whether it is ready, needs others of its group, is needed by the host, "
+          "or has no IOMMU." },
         { "pins", NULL, "[NAME]", 0, NEED_ANY, NULL, "show who runs on which of the host's cores", NULL },
         { "logs", NULL, "[NAME]", OPT(OPTION_FOLLOW), NEED_ANY, verb_logs, "print a VM's log", NULL },
         { "events", NULL, "", 0, NEED_NONE, verb_events, "print what happens, until interrupted", NULL },

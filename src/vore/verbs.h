@@ -37,6 +37,7 @@ enum option_id {
         OPTION_TYPE,
         OPTION_FOLLOW,
         OPTION_EXACT,
+        OPTION_USB,
         OPTION_MAN,
         OPTION_COUNT,
 };
@@ -88,6 +89,7 @@ int verb_unload(struct cli *c);
 int verb_forget(struct cli *c);
 int verb_disk_presets(struct cli *c);
 int verb_disk_create(struct cli *c);
+int verb_devices(struct cli *c);
 int verb_logs(struct cli *c);
 int verb_events(struct cli *c);
 int verb_qmp(struct cli *c);

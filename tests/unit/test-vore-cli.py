@@ -40,6 +40,22 @@ def going_on(**parameters):
     return {"parameters": parameters, "continues": True}
 
 
+def device(address, vendor, number, class_name, group, verdict, **more):
+    return dict({"address": address, "vendor": vendor, "device": number, "class": 0, "class_name": class_name, "name": None,
+                 "driver": None, "iommu_group": group, "reset_methods": [], "boot_vga": False, "power_state": None,
+                 "holders": [], "verdict": verdict, "used_by": None}, **more)
+
+
+DEVICES = [
+    device("0000:0b:00.0", 0x10de, 0x1b80, "VGA controller", 21, "host needs it (/dev/sda1 is mounted at /)",
+           name="GP104 \033[31m", driver="nouveau", reset_methods=["flr", "bus"], boot_vga=True, power_state="D0",
+           holders=[{"kind": "process", "sentence": "Xorg (pid 812) has /dev/dri/card1 open"},
+                    {"kind": "disk", "sentence": "/dev/sda1 is mounted at /"}], used_by="win10"),
+    device("0000:0b:00.1", 0x10de, 0x10f0, "sound device", 21, "needs 1 more of its group"),
+    device("0000:00:1f.0", 0x8086, 0x5182, "ISA bridge", None, "no IOMMU"),
+    device("0000:01:00.0", 0x144d, 0xa808, "NVMe drive", 2, "ready", driver="nvme"),
+]
+
 SCRIPT = {
     "List": [ok(machines=MACHINES)],
     "Load": [ok(name="x", saved=True, faults=[WARNING])],
@@ -61,6 +77,7 @@ SCRIPT = {
     "Console": [ok(writer=True), {"raw": "history\r\n"}, {"echo": True}],
     "QemuCommand": [ok(arguments=["/usr/bin/qemu", "-name", "a b", "it's"], faults=[])],
     "DiskPresets": [ok(presets=[{"name": "nvme", "description": "an NVMe drive"}])],
+    "Devices": [ok(devices=DEVICES, notes=["the IOMMU is off (turn it on)"])],
     "Version": [ok(version="0.1.0", qemu="7.2.22", system=False, pid=12)],
 }
 
@@ -265,6 +282,35 @@ class Verbs(Base):
         self.assertEqual(self.fake.calls()[-1]["parameters"]["exact"], True)
         self.assertEqual(self.vore("disk", "preset")[0], "nvme\tan NVMe drive\n")
         self.assertEqual(json.loads(self.vore("d", "version", "--json")[0])["pid"], 12)
+
+    def test_devices(self):
+        out, err = self.vore("devices")
+        self.assertEqual(out.splitlines()[0].split("\t"),
+                         ["0000:0b:00.0", "10de:1b80", "VGA controller", "GP104 \\x1b[31m", "nouveau", "21", "flr bus",
+                          "yes", "D0", "Xorg (pid 812) has /dev/dri/card1 open; /dev/sda1 is mounted at /",
+                          "host needs it (/dev/sda1 is mounted at /)", "win10"])
+        self.assertEqual(out.splitlines()[2],
+                         "0000:00:1f.0\t8086:5182\tISA bridge\t-\t-\t-\t-\tno\t-\t-\tno IOMMU\t-")
+        self.assertEqual(err, "the IOMMU is off (turn it on)\n")
+        self.assertEqual(json.loads(self.vore("devices", "--json")[0]), DEVICES)
+        self.assertEqual(self.vore("devices", "-q")[1], "")
+        text, code, _ = self.on_terminal("devices", env=dict(self.env, NO_COLOR="1"))
+        self.assertEqual(code, 0)
+        self.assertIn("""IOMMU group 2
+\u2514\u2500 0000:01:00.0 144d:a808 NVMe drive
+      ready, driver nvme, no reset
+IOMMU group 21
+\u251c\u2500 0000:0b:00.0 10de:1b80 VGA controller: GP104 \\x1b[31m
+\u2502     host needs it (/dev/sda1 is mounted at /), driver nouveau, reset flr bus, D0, boot VGA, used by win10
+\u2502     Xorg (pid 812) has /dev/dri/card1 open
+\u2514\u2500 0000:0b:00.1 10de:10f0 sound device
+      needs 1 more of its group, no driver, no reset
+no IOMMU group
+\u2514\u2500 0000:00:1f.0 8086:5182 ISA bridge
+      no IOMMU, no driver, no reset
+""", text.replace("\r\n", "\n"))
+        text, _, _ = self.on_terminal("devices")
+        self.assertIn("\033[32mready\033[0m", text)
 
     def test_output_fails(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
