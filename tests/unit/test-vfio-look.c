@@ -147,8 +147,7 @@ static void test_original_bad_json(void **state) {
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver\": 3}",
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver\": \"../x\"}",
                 "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"driver_override\": \"..\"}",
-                "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"power_control\": "
-                "\"autoauto\"}",
+                "{\"address\": \"0000:0b:00.0\", \"vendor\": 1, \"device\": 1, \"module\": \"a/b\"}",
         };
         struct vfio_original o;
 
