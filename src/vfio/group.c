@@ -6,8 +6,7 @@
 #include <errno.h>
 
 bool vfio_member_fine(const char *driver) {
-        return str_empty(driver) || host_pci_vfio_driver(driver) || str_eq(driver, "pci-stub") ||
-               str_eq(driver, "pcieport");
+        return host_pci_may_stay(&(struct host_pci){ .driver = str_empty(driver) ? NULL : driver });
 }
 
 static bool is_wanted(const char *address, const char *const *wanted, size_t n) {

@@ -1,6 +1,5 @@
-/* May this device go to a guest? Pure: about what was looked at before. A group is viable when each member
- * has no driver, a VFIO driver, or one that leaves DMA to the group's owner: pci-stub and pcieport since
- * Linux 5.19 (the kernel's driver_managed_dma; Documentation/driver-api/vfio.rst). */
+/* May this device go to a guest? Pure: about what was looked at before. A group is viable when each member is
+ * wanted or may stay where it is (host/need.h). */
 #pragma once
 
 #include "base/arena.h"
