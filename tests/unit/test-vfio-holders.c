@@ -103,7 +103,7 @@ static void assert_holders(const char *root, const char *address, const char *te
 static void assert_bridge(const char *root, const char *address) {
         _cleanup_free_ char *found = holders_text(root, address);
 
-        assert_true(found[0] == '!' && strstr(found, "bridge\n"));
+        assert_true(found[0] == '!' && strstr(found, "bridge"));
         assert_null(strchr(strchr(found, '\n') + 1, '\n'));
 }
 
