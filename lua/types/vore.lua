@@ -116,6 +116,7 @@ global = {}
 ---@field hotplug_ports integer
 ---@field auto_start boolean
 ---@field features string[]
+---@field display boolean --display: keep a display adapter although graphics are passed
 ---@field cpu vore.Cpu
 ---@field disks vore.Disk[]
 ---@field vfio vore.Vfio[]
@@ -159,7 +160,17 @@ global = {}
 ---@field device integer
 ---@field index integer
 ---@field graphics boolean
----@field multifunction boolean
+---@field multifunction boolean the property of the guest's device, also where nobody wrote it
+---@field x_vga boolean
+---@field rom string
+---@field rom_bar boolean|"auto" "auto": not given
+---@field along boolean taken along by `group` of another one
+---@field class integer the PCI class code: 0x030000 is a VGA controller
+---@field iommu_group integer
+---@field guest_slot integer functions of one slot of the host share one; slots count from 0
+---@field guest_function integer
+---@field bars integer bytes of its memory BARs
+---@field bars_64 integer bytes of the 64-bit ones among them
 
 ---@class vore.Uefi
 ---@field enabled boolean

@@ -14,7 +14,8 @@ static bool check_iommu(const struct vfio_fill *x) {
         bool iommu = host_iommu(f->req->host, f->arena, &why, &hint);
 
         if (!iommu || !host_iommu_vfio(f->req->host, f->arena, &why, &hint))
-                diag_error(f->diags, v->head.loc, v->head.path, hint, "passing devices is not possible: %s", why);
+                diag_error(f->diags, v->head.loc, v->head.path, hint, "passing devices is not possible: %s",
+                           why);
         return iommu;
 }
 
@@ -23,11 +24,13 @@ static void check_kind(const struct vfio_fill *x, size_t i, bool iommu) {
         const struct host_pci *d = x->found[i];
 
         if (d->header_type != 0) {
-                vfio_error(x, i, "pass the devices behind it", "%s is a bridge, which no guest can have", d->address);
+                vfio_error(x, i, "pass the devices behind it", "%s is a bridge, which no guest can have",
+                           d->address);
                 return;
         }
         if (iommu && d->iommu_group < 0)
-                vfio_error(x, i, "vore devices lists those that are in one", "%s is in no IOMMU group", d->address);
+                vfio_error(x, i, "vore devices lists those that are in one", "%s is in no IOMMU group",
+                           d->address);
         const char *need = v->force ? NULL : host_pci_need(x->f->req->host, d, x->f->arena);
         if (need)
                 vfio_error(x, i, "if the host may lose it, write force = true", "the host needs %s: %s",
@@ -52,8 +55,10 @@ static void check_other_vms(const struct vfio_fill *x, size_t i) {
                 }
                 if (other && d->iommu_group >= 0 && other->iommu_group == d->iommu_group) {
                         vfio_error(x, i, hint,
-                                   "%s is in IOMMU group %d, of which the machine %s has %s: a group belongs to one "
-                                   "machine", d->address, d->iommu_group, use->vm, use->address);
+                                   "%s is in IOMMU group %d, of which the machine %s has %s: a group belongs "
+                                   "to one "
+                                   "machine",
+                                   d->address, d->iommu_group, use->vm, use->address);
                         return;
                 }
         }
@@ -70,10 +75,11 @@ static void check_node(const struct vfio_fill *x, size_t i) {
                 vfio_error(x, i, "the system's daemon needs no such help: load the definition there",
                            "%s does not exist, although %s is with %s", path, d->address, d->driver);
         else if (!node.readable || !node.writable)
-                vfio_error(x, i,
-                           "give this user access by a udev rule for the group, or load the definition in the "
-                           "system's daemon",
-                           "%s, the group of %s, may not be opened by this user", path, d->address);
+                vfio_error(
+                        x, i,
+                        "give this user access by a udev rule for the group, or load the definition in the "
+                        "system's daemon",
+                        "%s, the group of %s, may not be opened by this user", path, d->address);
 }
 
 static void check_session(const struct vfio_fill *x, size_t i) {
@@ -86,15 +92,17 @@ static void check_session(const struct vfio_fill *x, size_t i) {
                              "a session daemon reserves no devices: this does nothing here");
         if (!host_pci_vfio_driver(d->driver))
                 vfio_error(x, i,
-                           "load the definition in the system's daemon (/run/vore/vored.sock), or have that one keep "
+                           "load the definition in the system's daemon (/run/vore/vored.sock), or have that "
+                           "one keep "
                            "the device on vfio-pci: reserve = true",
-                           "a session daemon binds no devices, and %s is with %s, not with vfio-pci", d->address,
-                           d->driver ? d->driver : "no driver");
+                           "a session daemon binds no devices, and %s is with %s, not with vfio-pci",
+                           d->address, d->driver ? d->driver : "no driver");
         else if (d->iommu_group >= 0)
                 check_node(x, i);
 }
 
-/* "Max locked memory  8388608  8388608  bytes": the hard limit of whoever asks (proc(5)); -ENOENT: not told. */
+/* "Max locked memory  8388608  8388608  bytes": the hard limit of whoever asks (proc(5)); -ENOENT: not told.
+ */
 static int memlock_limit(const struct fill *f, uint64_t *ret) {
         static const char name[] = "Max locked memory";
         _cleanup_free_ char *text = NULL;
@@ -129,9 +137,11 @@ static void check_memlock(const struct vfio_fill *x) {
         if (memlock_limit(f, &limit) < 0 || limit >= need)
                 return;
         FILL_ERROR(f, &f->def->machine, memory, "memory",
-                   "raise memlock for this user (limits.conf(5)) or LimitMEMLOCK= of the user's service manager, or "
+                   "raise memlock for this user (limits.conf(5)) or LimitMEMLOCK= of the user's service "
+                   "manager, or "
                    "load the definition in the system's daemon",
-                   "a guest with devices of the host has all its memory locked, here %s, and this user may lock %s",
+                   "a guest with devices of the host has all its memory locked, here %s, and this user may "
+                   "lock %s",
                    mib(f, need + (UINT64_C(1) << 20) - 1), mib(f, limit));
 }
 

@@ -18,7 +18,8 @@ static void take_along(struct vfio_fill *x, size_t i, const struct host_iommu_gr
 }
 
 /* What stands in the way, as a list; *ret_all: all of it could be taken along. */
-static const char *in_the_way(const struct vfio_fill *x, const struct host_iommu_group *group, bool *ret_all) {
+static const char *in_the_way(const struct vfio_fill *x, const struct host_iommu_group *group,
+                              bool *ret_all) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 
         *ret_all = true;

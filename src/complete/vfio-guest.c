@@ -16,8 +16,8 @@ static int64_t host_function(const struct host_pci *d) {
         return d->address[strlen(d->address) - 1] - '0';
 }
 
-/* The lowest function of its slot must be 0 in the guest: without one nobody looks for the others (PCI Local Bus
- * Specification 3.0, 3.2.2.3.4). */
+/* The lowest function of its slot must be 0 in the guest: without one nobody looks for the others (PCI Local
+ * Bus Specification 3.0, 3.2.2.3.4). */
 static void place(const struct vfio_fill *x, size_t i, int64_t *next_slot) {
         struct def *def = x->f->def;
         struct def_vfio *v = &def->vfio[i];
@@ -49,8 +49,8 @@ static void fill_graphics(const struct vfio_fill *x, size_t i) {
                 FILL_WARNING(f, v, graphics, "graphics", "QEMU shows nothing then: is another device meant?",
                              "%s is no graphics card", vfio_words(x, x->found[i]));
         if (v->x_vga == TRI_TRUE && !vga)
-                FILL_ERROR(f, v, x_vga, "x-vga", "leave it out",
-                           "%s has no VGA registers to give", vfio_words(x, x->found[i]));
+                FILL_ERROR(f, v, x_vga, "x-vga", "leave it out", "%s has no VGA registers to give",
+                           vfio_words(x, x->found[i]));
         if (given)
                 return;
         /* Beside QEMU's adapter there cannot be a second one with VGA registers. */
@@ -69,7 +69,8 @@ static void check_rom(const struct vfio_fill *x, size_t i) {
         int r = host_disk(f->req->host, v->rom, &file);
         if (r < 0)
                 FILL_ERROR(f, v, rom, "rom", NULL, "%s %s%s", v->rom,
-                           r == -ENOENT ? "does not exist" : "cannot be used: ", r == -ENOENT ? "" : strerror(-r));
+                           r == -ENOENT ? "does not exist" : "cannot be used: ",
+                           r == -ENOENT ? "" : strerror(-r));
         else if (file.node.type != 'f')
                 FILL_ERROR(f, v, rom, "rom", NULL, "%s is no file", v->rom);
         else if (!file.node.readable)

@@ -29,7 +29,7 @@ const char *vfio_words(const struct vfio_fill *x, const struct host_pci *d) {
 void vfio_error(const struct vfio_fill *x, size_t i, const char *hint, const char *fmt, ...) {
         const struct def_vfio *v = &x->f->def->vfio[x->owner[i]];
         const char *key = x->owner[i] != i ? "group" : DEF_GIVEN(v, address) ? "addr" : "device";
-        struct loc loc = x->owner[i] != i        ? DEF_LOC(v, group) :
+        struct loc loc = x->owner[i] != i      ? DEF_LOC(v, group) :
                          DEF_GIVEN(v, address) ? DEF_LOC(v, address) :
                                                  DEF_LOC(v, device);
         _cleanup_free_ char *text = NULL;
@@ -63,8 +63,8 @@ static size_t count_ids(const struct vfio_fill *x, int64_t vendor, int64_t devic
 }
 
 /* "0000:0a:00.0 and 0000:0b:00.0 (index = 1)": where they are but for one; in the arena. */
-static const char *places(const struct vfio_fill *x, int64_t vendor, int64_t device, const struct host_pci *but,
-                          bool with_index) {
+static const char *places(const struct vfio_fill *x, int64_t vendor, int64_t device,
+                          const struct host_pci *but, bool with_index) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
         size_t n = 0, shown = 0;
 
@@ -101,11 +101,13 @@ static const char *where_hint(const struct vfio_fill *x, const struct def_vfio *
                 return "vore devices lists what there is";
         ids = ids_text(x, v->vendor, v->device);
         if (n == 0)
-                return arena_printf(x->f->arena, "no device here is %s; vore devices lists what there is", ids);
+                return arena_printf(x->f->arena, "no device here is %s; vore devices lists what there is",
+                                    ids);
         if (n == 1 && v->vendor >= 0 && v->device >= 0)
-                return arena_printf(x->f->arena,
-                                    "%s is at %s now: write addr = \"%s\", or leave addr out to have it found", ids,
-                                    at->address, at->address);
+                return arena_printf(
+                        x->f->arena,
+                        "%s is at %s now: write addr = \"%s\", or leave addr out to have it found", ids,
+                        at->address, at->address);
         return arena_printf(x->f->arena, "%s: %s", ids, places(x, v->vendor, v->device, NULL, false));
 }
 
@@ -114,8 +116,10 @@ static const struct host_pci *no_match(const struct vfio_fill *x, size_t i) {
         const char *others = places(x, v->vendor, -1, NULL, false);
 
         vfio_error(x, i,
-                   *others ? arena_printf(x->f->arena, "of vendor %04" PRIx64 " there are devices at %s; vore devices "
-                                          "lists all", (uint64_t) v->vendor, others) :
+                   *others ? arena_printf(x->f->arena,
+                                          "of vendor %04" PRIx64 " there are devices at %s; vore devices "
+                                          "lists all",
+                                          (uint64_t) v->vendor, others) :
                              "vore devices lists what there is",
                    "this host has no device %s", ids_text(x, v->vendor, v->device));
         return NULL;
@@ -132,8 +136,8 @@ static const struct host_pci *select_ids(const struct vfio_fill *x, size_t i) {
                 return no_match(x, i);
         if (!d)
                 FILL_ERROR(f, v, index, "index", "index counts from 0, in the order of the addresses",
-                           "there %s only %zu device%s %s: %s", n == 1 ? "is" : "are", n, n == 1 ? "" : "s", ids,
-                           places(x, v->vendor, v->device, NULL, true));
+                           "there %s only %zu device%s %s: %s", n == 1 ? "is" : "are", n, n == 1 ? "" : "s",
+                           ids, places(x, v->vendor, v->device, NULL, true));
         else if (n > 1 && !DEF_GIVEN(v, index))
                 FILL_WARNING(f, v, device, "device",
                              arena_printf(f->arena, "write index = 0 to mean %s in any case", d->address),
@@ -162,8 +166,8 @@ static const struct host_pci *select_address(const struct vfio_fill *x, size_t i
                 return NULL;
         }
         if (!has_ids(d, v->vendor, v->device)) {
-                vfio_error(x, i, where_hint(x, v), "%s is %04x:%04x (%s), not %s", d->address, d->vendor, d->device,
-                           host_pci_class_name(d->class), ids_text(x, v->vendor, v->device));
+                vfio_error(x, i, where_hint(x, v), "%s is %04x:%04x (%s), not %s", d->address, d->vendor,
+                           d->device, host_pci_class_name(d->class), ids_text(x, v->vendor, v->device));
                 return NULL;
         }
         if (DEF_GIVEN(v, index) && v->index != index_of(x, d)) {
@@ -196,7 +200,8 @@ static const struct host_pci *select_one(const struct vfio_fill *x, size_t i) {
         for (size_t j = 0; d && j < i; j++)
                 if (x->found[j] == d) {
                         if (!told_twice(v, &def->vfio[j]))
-                                vfio_error(x, i, NULL, "%s is %s already", d->address, def->vfio[j].head.path);
+                                vfio_error(x, i, NULL, "%s is %s already", d->address,
+                                           def->vfio[j].head.path);
                         return NULL;
                 }
         return d;

@@ -21,7 +21,8 @@ const struct host_pci *vfio_at(const struct vfio_fill *x, const char *address);
 bool vfio_chosen(const struct vfio_fill *x, const char *address);
 /* "0000:0b:00.1 (10de:10f0 sound device, driver snd_hda_intel)", in the arena. */
 const char *vfio_words(const struct vfio_fill *x, const struct host_pci *d);
-/* A fault at what selects the device: addr, or else device; of one that is taken along at `group` of its owner. */
+/* A fault at what selects the device: addr, or else device; of one that is taken along at `group` of its
+ * owner. */
 void vfio_error(const struct vfio_fill *x, size_t i, const char *hint, const char *fmt, ...) _printf_(4, 5);
 /* Adds a device that `group` of the i-th takes along. */
 void vfio_add(struct vfio_fill *x, size_t i, const struct host_pci *d);
@@ -29,5 +30,6 @@ void vfio_add(struct vfio_fill *x, size_t i, const struct host_pci *d);
 void vfio_known(const struct vfio_fill *x, size_t i);
 
 void vfio_groups(struct vfio_fill *x); /* adds siblings; are the groups viable? */
-void vfio_checks(struct vfio_fill *x); /* IOMMU, other VMs, what the host needs, session mode, reset methods */
-void vfio_guest(struct vfio_fill *x);  /* graphics, ROM, places in the guest */
+void vfio_checks(
+        struct vfio_fill *x);         /* IOMMU, other VMs, what the host needs, session mode, reset methods */
+void vfio_guest(struct vfio_fill *x); /* graphics, ROM, places in the guest */

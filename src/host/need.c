@@ -89,7 +89,8 @@ static bool route_default(const char *line, int version, char ret_name[static 32
         unsigned destination, flags, mask;
 
         if (version == 4)
-                return sscanf(line, "%31s %x %*x %x %*d %*d %*d %x", ret_name, &destination, &flags, &mask) == 4 &&
+                return sscanf(line, "%31s %x %*x %x %*d %*d %*d %x", ret_name, &destination, &flags, &mask) ==
+                               4 &&
                        destination == 0 && mask == 0 && flags & 1;
         return str_starts(line, "00000000000000000000000000000000 00 ") &&
                sscanf(line, "%*s %*s %*s %*s %*s %*s %*s %*s %x %31s", &flags, ret_name) == 2 && flags & 1;
@@ -111,8 +112,7 @@ const char *host_pci_need(const struct host *h, const struct host_pci *device, s
         const char *need = NULL;
 
         if (device->header_type != 0 || device->class >> 16 == 0x06)
-                return arena_printf(arena, "it is a %s", device->header_type != 0 ? "PCI bridge" :
-                                                                              host_pci_class_name(device->class));
+                return "it is one of its bridges";
         if (host_pci_vfio_driver(device->driver))
                 return NULL;
         need = disks_need(h, device->address, arena);

@@ -9,13 +9,14 @@
  *   a network interface behind it, also below a bridge or a bond, has a default route: "the default route is
  *   by eno1" (/proc/net/route and ipv6_route; the network of whoever asks);
  *   it is the display that the firmware started on: "it is the boot display";
- *   it is a bridge (class 06): "it is a PCI bridge".
- * "Behind" is by the path in sysfs, so that a USB controller has the disk that hangs on it. A device that has a
- * VFIO driver already was given away before: the host does not need it any more (a bridge excepted). */
+ *   it is a bridge (class 06): "it is one of its bridges".
+ * "Behind" is by the path in sysfs, so that a USB controller has the disk that hangs on it. A device that has
+ * a VFIO driver already was given away before: the host does not need it any more (a bridge excepted). */
 const char *host_pci_need(const struct host *h, const struct host_pci *device, struct arena *arena);
 
-/* May it stay with its driver while others of its IOMMU group are passed to a guest? Linux lets devices without a
- * driver, VFIO's, pci-stub's and pcieport's (driver_managed_dma in the kernel's drivers/pci, since 5.19). */
+/* May it stay with its driver while others of its IOMMU group are passed to a guest? Linux lets devices
+ * without a driver, VFIO's, pci-stub's and pcieport's (driver_managed_dma in the kernel's drivers/pci,
+ * since 5.19). */
 bool host_pci_may_stay(const struct host_pci *device);
 
 /* vfio-pci, or a driver for one kind of device on top of it, such as mlx5_vfio_pci. NULL is none. */

@@ -53,8 +53,9 @@ static void add_row(struct table *t, const json_t *device) {
 }
 
 static void print_rows(const json_t *devices) {
-        static const char *const titles[] = { "ADDRESS", "ID",       "CLASS", "NAME",    "DRIVER",  "GROUP", "RESET",
-                                              "BOOT",    "POWER", "HOLDERS", "VERDICT", "USED BY", NULL };
+        static const char *const titles[] = { "ADDRESS", "ID",      "CLASS", "NAME",  "DRIVER",
+                                              "GROUP",   "RESET",   "BOOT",  "POWER", "HOLDERS",
+                                              "VERDICT", "USED BY", NULL };
         _cleanup_table_ struct table t;
         const json_t *device;
         size_t i;
@@ -80,10 +81,10 @@ static void add_text(struct tree *t, const char *text, enum output_color color) 
 }
 
 static enum output_color verdict_color(const char *verdict) {
-        return str_eq(verdict, "ready")         ? COLOR_GREEN :
+        return str_eq(verdict, "ready")      ? COLOR_GREEN :
                str_starts(verdict, "needs ") ? COLOR_YELLOW :
                str_starts(verdict, "host ")  ? COLOR_RED :
-                                                 COLOR_DIM;
+                                               COLOR_DIM;
 }
 
 static void add_fact(struct tree *t, const char *what, const char *text) {
@@ -96,7 +97,8 @@ static void add_fact(struct tree *t, const char *what, const char *text) {
 /* The second line: what becomes of it, and what that depends on. */
 static void add_state(struct tree *t, const json_t *device) {
         _cleanup_free_ char *methods = joined(json_object_get(device, "reset_methods"), NULL, " ");
-        const char *verdict = json_get_str(device, "verdict", ""), *driver = json_get_str(device, "driver", NULL);
+        const char *verdict = json_get_str(device, "verdict", ""),
+                   *driver = json_get_str(device, "driver", NULL);
 
         add_text(t, verdict, verdict_color(verdict));
         add_fact(t, driver ? "driver " : "", driver ? driver : "no driver");

@@ -1,5 +1,5 @@
-/* The list of devices of each captured host (tests/golden/devices/HOST.json). VORE_UPDATE_GOLDEN=1 writes them
- * anew. */
+/* The list of devices of each captured host (tests/golden/devices/HOST.json). VORE_UPDATE_GOLDEN=1 writes
+ * them anew. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,15 +55,15 @@ static const json_t *find(const json_t *devices, const char *address) {
         const json_t *device;
         size_t i;
 
-        json_array_foreach(devices, i, device)
-                if (str_eq(json_get_str(device, "address", NULL), address))
-                        return device;
+        json_array_foreach(devices, i,
+                           device) if (str_eq(json_get_str(device, "address", NULL), address)) return device;
         fail_msg("%s is not listed", address);
         return NULL;
 }
 
 static void test_used(void **state) {
-        static const struct complete_device uses[] = { { "win10", "0000:0b:00.1" }, { "win10", "0000:ff:00.0" } };
+        static const struct complete_device uses[] = { { "win10", "0000:0b:00.1" },
+                                                       { "win10", "0000:ff:00.0" } };
         _cleanup_json_ json_t *notes = NULL, *devices = list("amd-desktop", uses, ARRAY_SIZE(uses), &notes);
 
         assert_string_equal(json_get_str(find(devices, "0000:0b:00.1"), "used_by", ""), "win10");

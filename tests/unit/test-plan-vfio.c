@@ -1,5 +1,6 @@
 /* Host devices through the whole walk: a definition (tests/golden/vfio/NAME.toml) on a captured host ->
- * NAME.expected: its faults, what is known of each device, the arguments about them, and what is claimed. Lines
+ * NAME.expected: its faults, what is known of each device, the arguments about them, and what is claimed.
+ * Lines
  * "#! KEY VALUE" at the beginning of a definition say on which host, for whom, and beside which other VMs.
  * VORE_UPDATE_GOLDEN=1 writes the expectations anew. */
 #include <setjmp.h>
@@ -29,7 +30,8 @@ struct scene {
 
 static void scene_word(struct scene *s, const char *key, char *value) {
         if (str_eq(key, "host"))
-                assert_int_equal(setenv("VORE_HOST_ROOT", arena_printf(s->arena, "%s/%s", TEST_HOSTS, value), 1), 0);
+                assert_int_equal(
+                        setenv("VORE_HOST_ROOT", arena_printf(s->arena, "%s/%s", TEST_HOSTS, value), 1), 0);
         else if (str_eq(key, "system"))
                 s->settings->system = str_eq(value, "true");
         else if (str_eq(key, "display"))
@@ -85,7 +87,8 @@ static void add_faults(struct strbuf *b, const json_t *faults) {
                 strbuf_addf(b, "%s:%d:%d: %s: %s: %s%s%s%s\n", json_get_str(fault, "file", "?"),
                             (int) json_get_int(fault, "line", 0), (int) json_get_int(fault, "column", 0),
                             json_get_str(fault, "severity", "?"), json_get_str(fault, "key", ""),
-                            json_get_str(fault, "message", "?"), hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
+                            json_get_str(fault, "message", "?"), hint ? " (" : "", hint ? hint : "",
+                            hint ? ")" : "");
         }
 }
 
@@ -96,7 +99,9 @@ static void add_json(struct strbuf *b, const char *title, const json_t *value) {
 }
 
 static bool about_devices(const char *arg) {
-        static const char *const words[] = { "vfio-pci", "fw_cfg", "opt/ovmf", "virtio-vga", "VGA", "-display" };
+        static const char *const words[] = {
+                "vfio-pci", "fw_cfg", "opt/ovmf", "virtio-vga", "VGA", "-display"
+        };
 
         for (size_t i = 0; i < ARRAY_SIZE(words); i++)
                 if (strstr(arg, words[i]))
@@ -112,11 +117,13 @@ static void add_arguments(struct strbuf *b, const struct argv *argv) {
                 bool port = false;
 
                 for (size_t k = i + 1; id && k < argv->n && !port; k++) {
-                        _cleanup_free_ char *bus = xasprintf("bus=%.*s,", (int) strcspn(id + 18, ","), id + 18);
+                        _cleanup_free_ char *bus =
+                                xasprintf("bus=%.*s,", (int) strcspn(id + 18, ","), id + 18);
                         port = strstr(argv->items[k], "vfio-pci") && strstr(argv->items[k], bus);
                 }
                 if (port || about_devices(argv->items[i]))
-                        strbuf_addf(b, "argument %s%s%s\n", argv->items[i], str_eq(argv->items[i], "-display") ? " " : "",
+                        strbuf_addf(b, "argument %s%s%s\n", argv->items[i],
+                                    str_eq(argv->items[i], "-display") ? " " : "",
                                     str_eq(argv->items[i], "-display") ? next : "");
         }
 }
@@ -127,13 +134,11 @@ static char *print_plan(const struct plan *p, const json_t *json) {
         size_t i;
 
         add_faults(&b, p->faults);
-        json_array_foreach(json_object_get(p->definition, "vfio"), i, item)
-                add_json(&b, "device", item);
+        json_array_foreach(json_object_get(p->definition, "vfio"), i, item) add_json(&b, "device", item);
         if (!p->ok)
                 return strbuf_take(&b);
         add_arguments(&b, &p->plain);
-        json_array_foreach(json_object_get(json, "devices"), i, item)
-                add_json(&b, "claim", item);
+        json_array_foreach(json_object_get(json, "devices"), i, item) add_json(&b, "claim", item);
         for (i = 0; i < p->n_allows; i++)
                 if (str_starts(p->allows[i].path, "/dev/vfio"))
                         strbuf_addf(&b, "allow %s %s\n", p->allows[i].path, p->allows[i].write ? "rw" : "r");
