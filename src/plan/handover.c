@@ -33,7 +33,8 @@ static int file_add(struct handover *h, const char *path, int set, int flags) {
 static int fdset_add(struct handover *h, const char *path, bool write, char **ret, struct error *err) {
         struct stat st;
         bool block = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
-        int set = h->next_set++, excl = block ? O_EXCL : 0;
+        /* Two machines may read one device; to write it takes it for oneself. */
+        int set = h->next_set++, excl = block && write ? O_EXCL : 0;
 
         if (file_add(h, path, set, (write ? O_RDWR : O_RDONLY) | excl) < 0 ||
             (write && h->drive && file_add(h, path, set, O_RDONLY) < 0))
@@ -49,21 +50,27 @@ static bool is_image_path(const char *path) {
 static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err);
 
 /* A guest's QEMU can write its image's header, and what the header names is opened with the daemon's rights: it must
- * be the image's owner's, or readable for everybody. A file that is to be written, or that has no format of its own
- * by which to know it as an image, must also lie in the image's folder. */
-static int link_check(const char *image, const char *path, bool strict, struct error *err) {
+ * be the image's owner's, or readable for everybody. One that is to be written must also lie in the image's folder;
+ * one without a format of its own, by which it could be known as an image, must at least have a disk's size. */
+static int link_check(const char *image, const char *path, const char *format, bool write, struct error *err) {
         struct stat own, other;
-        const char *end = strrchr(image, '/');
+        const char *end = strrchr(image, '/'), *why = NULL;
         size_t n = end ? (size_t) (end - image) + 1 : 0;
         bool beside = strncmp(image, path, n) == 0 && !strchr(path + n, '/');
 
         if (stat(image, &own) < 0 || stat(path, &other) < 0)
                 return error_errno(err, errno, "%s, which the image %s needs", path, image);
-        if ((own.st_uid != other.st_uid && !(other.st_mode & S_IROTH)) || (strict && !beside))
+        if (own.st_uid != other.st_uid && !(other.st_mode & S_IROTH))
+                why = "somebody else's";
+        else if (write && !beside)
+                why = "in another folder";
+        else if (str_eq(format, "raw") && !beside && S_ISREG(other.st_mode) && other.st_size % 512 != 0)
+                why = "no disk";
+        if (why)
                 return error_set(err, -EACCES,
                                  "the header of %s names %s, which is %s: vore does not open it for the VM (qemu-img "
-                                 "rebase names another, chown or mv makes it fit)",
-                                 image, path, strict && !beside ? "in another folder" : "somebody else's");
+                                 "rebase names another; chown or mv makes it fit)",
+                                 image, path, why);
         return 0;
 }
 
@@ -107,7 +114,7 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                 _cleanup_free_ char *fdset = NULL;
                 bool write = !json_get_bool(node, "read-only", false);
 
-                r = link_check(path, links.data_file, true, err);
+                r = link_check(path, links.data_file, NULL, write, err);
                 if (r < 0)
                         return r;
                 r = fdset_add(h, links.data_file, write, &fdset, err);
@@ -124,7 +131,7 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                                  "guessed: write it with qemu-img rebase -u -F FORMAT -b %s %s",
                                  path, links.backing, links.backing, path);
         json_t *backing = NULL;
-        r = link_check(path, links.backing, str_eq(links.backing_format, "raw"), err);
+        r = link_check(path, links.backing, links.backing_format, false, err);
         if (r < 0)
                 return r;
         r = backing_build(h, links.backing, links.backing_format, depth, &backing, err);
@@ -139,7 +146,9 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
 static const char *node_path(struct handover *h, const json_t *file) {
         if (json_is_string(file))
                 return json_get_str(h->nodes, json_string_value(file), NULL);
-        return json_get_str(file, "filename", NULL);
+        /* Through filters: throttle, copy-on-read, … */
+        const char *filename = json_get_str(file, "filename", NULL);
+        return filename || !json_is_object(file) ? filename : node_path(h, json_object_get(file, "file"));
 }
 
 static int blockdev_object(struct handover *h, json_t *node, struct error *err) {
@@ -198,8 +207,8 @@ static bool flat_on(const json_t *flat, const char *key) {
         return str_eq(v, "on") || str_eq(v, "true") || json_is_true(json_object_get(flat, key));
 }
 
-static int flat_chain(struct handover *h, json_t *flat, const char *image, struct error *err) {
-        _cleanup_json_ json_t *node = json_object();
+static int flat_chain(struct handover *h, json_t *flat, const char *image, bool write, struct error *err) {
+        _cleanup_json_ json_t *node = json_pack("{s:b}", "read-only", !write);
 
         if (json_object_get(flat, "backing") || json_object_get(flat, "backing.driver"))
                 return 0;
@@ -272,7 +281,7 @@ static int keyval_rewrite(struct handover *h, const char *text, char **ret, stru
                 image = TAKE_PTR(found);
         }
         if (image && qcow2) {
-                r = flat_chain(h, flat, image, err);
+                r = flat_chain(h, flat, image, write, err);
                 if (r < 0)
                         return r;
         }
@@ -370,24 +379,30 @@ void handover_nodes(struct plan *p, const struct argv *args) {
                 note_node(p, "/dev/kvm");
 }
 
-/* Paths in the instance folder become /proc/self/fd/N/…: QEMU then needs no way through the folders above. */
+/* folder/… in arg becomes /proc/self/fd/N/…; false: it is not there. */
+static bool folder_replace(struct handover *h, char **arg, const char *folder, const char *instance_dir, int *fd) {
+        char *at = strstr(*arg, folder), *old = *arg;
+
+        if (!at || (at > old && !strchr("=\":", at[-1])))
+                return false;
+        if (*fd < 0)
+                *fd = file_add(h, instance_dir, 0, O_RDONLY | O_DIRECTORY);
+        if (*fd < 0)
+                return false;
+        *arg = xasprintf("%.*s/proc/self/fd/%d/%s", (int) (at - old), old, *fd, at + strlen(folder));
+        free(old);
+        return true;
+}
+
+/* Paths in the instance folder: through its descriptor QEMU needs no way through the folders above. */
 static void instance_rewrite(struct handover *h, const char *instance_dir) {
-        _cleanup_free_ char *folder = xasprintf("%s/", instance_dir);
+        _cleanup_free_ char *folder = xasprintf("%s/", instance_dir), *escaped = argv_escape(folder);
         int fd = -1;
 
-        for (size_t i = 1; i < h->args->n; i++) {
-                char *arg = h->args->items[i], *at = strstr(arg, folder);
-
-                if (!at || (at > arg && !strchr("=\":", at[-1])) || takes_no_path(h->args->items[i - 1]))
-                        continue;
-                if (fd < 0)
-                        fd = file_add(h, instance_dir, 0, O_RDONLY | O_DIRECTORY);
-                if (fd < 0)
-                        return;
-                h->args->items[i] = xasprintf("%.*s/proc/self/fd/%d/%s", (int) (at - arg), arg, fd,
-                                              at + strlen(folder));
-                free(arg);
-        }
+        for (size_t i = 1; i < h->args->n; i++)
+                if (!takes_no_path(h->args->items[i - 1]) &&
+                    !folder_replace(h, &h->args->items[i], folder, instance_dir, &fd))
+                        (void) folder_replace(h, &h->args->items[i], escaped, instance_dir, &fd);
 }
 
 int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err) {

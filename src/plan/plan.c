@@ -66,7 +66,7 @@ static int caps_open(struct walk *w, struct error *err) {
         return 0;
 }
 
-static int stage_script(struct walk *w, struct script_result *ret, struct error *err) {
+static int stage_script(struct walk *w, struct script_result *ret, int *ret_bad_disk, struct error *err) {
         const struct settings *s = w->req->settings;
         _cleanup_free_ char *instance_dir = plan_instance_dir(s, w->plan->name);
         _cleanup_json_ json_t *instance = def_to_json(w->def, DEF_JSON_LUA);
@@ -83,21 +83,36 @@ static int stage_script(struct walk *w, struct script_result *ret, struct error 
                 .instance_dir = instance_dir,
                 .deadline_ms = 5000,
                 .memory_max = 256 << 20,
+                .ret_bad_disk = ret_bad_disk,
         };
         return script_run(&req, w->report_fd, ret, err);
+}
+
+static void script_fault(struct walk *w, int bad_disk, const struct error *err) {
+        struct loc loc = { 0 };
+        const char *key = "script";
+
+        if (bad_disk >= 0 && (size_t) bad_disk < w->def->n_disk) {
+                struct def_disk *disk = &w->def->disk[bad_disk];
+
+                loc = DEF_LOC(disk, preset);
+                key = section_key(w->plan->arena, &disk->head, "preset");
+        }
+        diag_error(&w->diags, loc, key, NULL, "%s", error_text(err));
 }
 
 static void stage_argv(struct walk *w) {
         _cleanup_(script_result_done) struct script_result result = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
-        int r = stage_script(w, &result, &err);
+        int bad_disk = -1;
+        int r = stage_script(w, &result, &bad_disk, &err);
 
         for (size_t i = 0; r >= 0 && i < result.n_warnings; i++)
                 diag_warning(&w->diags, (struct loc) { 0 }, "script", NULL, "%s", result.warnings[i]);
         if (r >= 0)
                 r = finish_argv(w->plan, w->req, w->def, &result, w->binary, &err);
         if (r < 0)
-                diag_error(&w->diags, (struct loc) { 0 }, "script", NULL, "%s", error_text(&err));
+                script_fault(w, bad_disk, &err);
 }
 
 static void note_disks(struct walk *w) {
@@ -213,14 +228,8 @@ static char *probe_binary(const struct settings *s) {
 
 bool plan_probe_needed(const struct settings *settings) {
         _cleanup_free_ char *binary = probe_binary(settings);
-        struct caps caps;
 
-        if (!binary)
-                return false;
-        if (caps_load(settings->cache_dir, binary, &caps, NULL) < 0)
-                return true;
-        caps_done(&caps);
-        return false;
+        return binary && !caps_known(settings->cache_dir, binary);
 }
 
 char *plan_qemu_version(const struct settings *settings) {

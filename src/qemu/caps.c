@@ -123,6 +123,17 @@ int caps_store(const char *cache_dir, const char *binary, const char *text, stru
         return r < 0 ? r : file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644, false, err);
 }
 
+bool caps_known(const char *cache_dir, const char *binary) {
+        _cleanup_free_ char *identity = NULL, *path = cache_path(cache_dir, binary);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 || caps_identity(binary, &identity, NULL) < 0)
+                return false;
+        size_t n = strlen(identity);
+        _cleanup_free_ char *first = xcalloc(1, n + 2);
+        return pread(fd, first, n + 1, 0) == (ssize_t) n + 1 && strncmp(first, identity, n) == 0 && first[n] == '\n';
+}
+
 int caps_load(const char *cache_dir, const char *binary, struct caps *ret, struct error *err) {
         _cleanup_free_ char *identity = NULL, *text = NULL, *path = cache_path(cache_dir, binary);
         int r = caps_identity(binary, &identity, err);

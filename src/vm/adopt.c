@@ -15,7 +15,6 @@ static void adopt_running(struct vm *vm) {
         if (console_start(vm, false, &err) < 0)
                 vm_warn(vm, "no console: %s", error_text(&err));
         error_done(&err);
-        vm_log_watch(vm);
         if (guest_connect(vm, &err) < 0) {
                 vm_warn(vm, "its QEMU cannot be reached: %s; it runs on, kill works", error_text(&err));
                 adoption_done(vm);

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "vfio/group.h"
-#include "vfio/holders.h"
 #include "vfio/job.h"
 #include "vfio/stuck.h"
 
@@ -116,40 +115,6 @@ static int claim_next(struct vm *vm, struct error *err) {
 
 /* -- looking: what is there, who has it ----------------------------------------------------------- */
 
-struct look_request {
-        const char *const *addresses;
-        const bool *force;
-        size_t n;
-};
-
-static int holders_refuse(const struct host *host, const char *address, struct error *err) {
-        _cleanup_arena_ struct arena *arena = arena_new();
-        struct vfio_holder *holders;
-        size_t n = 0;
-        int r = vfio_holders(host, address, arena, &holders, &n, err);
-
-        if (r == -ENOENT || (r >= 0 && n == 0))
-                return 0;
-        if (r < 0)
-                return r;
-        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-        for (size_t i = 0; i < n; i++)
-                strbuf_addf(&b, "%s%s", i ? "; " : "", holders[i].sentence);
-        return error_set(err, -EBUSY, "%s is in use: %s (end that, or write force = true)", address, b.data);
-}
-
-static int look_work(void *data, int report_fd, json_t **ret, struct error *err) {
-        const struct look_request *req = data;
-        struct vfio_look_job job = { .addresses = req->addresses, .n = req->n };
-        _cleanup_host_ struct host *host = NULL;
-        int r = host_open(NULL, &host, err);
-
-        for (size_t i = 0; r >= 0 && i < req->n; i++)
-                if (!req->force[i])
-                        r = holders_refuse(host, req->addresses[i], err);
-        return r < 0 ? r : vfio_look_work(&job, report_fd, ret, err);
-}
-
 static int found_check(struct vm *vm, const struct vfio_device *device, const char *const *wanted, size_t n,
                        struct error *err) {
         if (!device->present)
@@ -208,8 +173,8 @@ int devices_claim(struct vm *vm, struct error *err) {
                 addresses[i] = p->devices[i].address;
                 force[i] = p->devices[i].force;
         }
-        struct look_request req = { .addresses = addresses, .force = force, .n = p->n_devices };
-        int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, look_work, &req, looked, vm,
+        struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
+        int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked, vm,
                            &vm->work, err);
         return r < 0 ? r : 1;
 }

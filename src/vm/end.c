@@ -87,7 +87,6 @@ void vm_end(struct vm *vm, enum vm_state state, const char *reason) {
         vm->ending_reason = why;
         record_update(vm);
         vm_log_note(vm, "ended: %s%s%s", vm_state_name(state), why ? ": " : "", why ? why : "");
-        vm_log_unwatch(vm);
         undo_all(vm);
 }
 

@@ -10,16 +10,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { LOG_MAX = 8 * 1024 * 1024, LOG_KEEP = 1024 * 1024, LOG_FILES = 3 };
-
-struct vm_log {
-        sd_event_source *source;
-};
 
 char *vm_log_path(const struct vm *vm) {
         return xasprintf("%s/%s.log", vm->env->settings->log_dir, vm->name);
@@ -69,7 +64,7 @@ void vm_log_note(struct vm *vm, const char *fmt, ...) {
 }
 
 /* Keeps the end; O_APPEND lets QEMU go on behind it. */
-static void log_cut(struct vm *vm) {
+void vm_log_cut(struct vm *vm) {
         _cleanup_free_ char *path = vm_log_path(vm), *tail = xcalloc(1, LOG_KEEP);
         _cleanup_close_ int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
         struct stat st;
@@ -83,26 +78,4 @@ static void log_cut(struct vm *vm) {
         vm_log_note(vm, "the log grew past 8 MiB and was cut");
         if (n > 0)
                 (void) file_write_all(fd, tail, (size_t) n);
-}
-
-static int log_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
-        log_cut(data);
-        return 0;
-}
-
-void vm_log_watch(struct vm *vm) {
-        _cleanup_free_ char *path = vm_log_path(vm);
-
-        vm_log_unwatch(vm);
-        vm->log = xcalloc(1, sizeof(*vm->log));
-        if (sd_event_add_inotify(vm->env->loop, &vm->log->source, path, IN_MODIFY, log_changed, vm) < 0)
-                log_debug("%s: its log cannot be watched", vm->name);
-}
-
-void vm_log_unwatch(struct vm *vm) {
-        if (!vm->log)
-                return;
-        sd_event_source_disable_unref(vm->log->source);
-        free(vm->log);
-        vm->log = NULL;
 }

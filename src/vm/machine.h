@@ -9,7 +9,6 @@
 
 struct console;
 struct vm_devices;
-struct vm_log;
 
 /* One row of a table of steps. run: 0 done, 1 goes on later (step_finish()), negative: failed. */
 struct step {
@@ -82,7 +81,6 @@ struct vm {
         struct journal *journal; /* open while something is to be undone */
         struct vm_devices *devices;
         struct console *console;
-        struct vm_log *log;
         void (*adopted)(struct vm *vm, void *data);
         void *adopted_data;
 };
@@ -173,8 +171,6 @@ int folder_copy_work(void *vm, int report_fd, json_t **ret, struct error *err);
 /* log.c */
 int vm_log_start(struct vm *vm, struct error *err);
 void vm_log_note(struct vm *vm, const char *fmt, ...) _printf_(2, 3);
-void vm_log_watch(struct vm *vm);
-void vm_log_unwatch(struct vm *vm);
 
 /* console.c */
 int console_start(struct vm *vm, bool fresh, struct error *err);

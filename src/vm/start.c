@@ -380,7 +380,6 @@ void start_complete(struct vm *vm) {
         }
         vm_set_state(vm, VM_RUNNING, NULL);
         adoption_done(vm);
-        vm_log_watch(vm);
         plan_free(vm->plan);
         vm->plan = NULL;
 }

@@ -108,7 +108,6 @@ void vm_free(struct vm *vm) {
         vm->op = (struct operation) { 0 };
         qmp_free(TAKE_PTR(vm->qmp));
         console_free(vm);
-        vm_log_unwatch(vm);
         process_done(&vm->process);
         cleanup_closep(&vm->qmp_fd);
         cleanup_closep(&vm->qmp_user_fd);
@@ -269,7 +268,7 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
                 return;
         options_take(vm, o);
         vm_set_state(vm, VM_STARTING, NULL);
-        if (vm_log_start(vm, &err) < 0 || record_write_definition(vm, &err) < 0) {
+        if (vm_log_start(vm, &err) < 0 || (!vm->recorded && record_write_definition(vm, &err) < 0)) {
                 start_fail(vm, error_text(&err));
                 return;
         }

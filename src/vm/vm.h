@@ -155,6 +155,8 @@ bool vm_console_attach(struct vm *vm, int fd, bool write, const char *early, siz
 bool vm_console_writer_free(const struct vm *vm);
 
 char *vm_log_path(const struct vm *vm);
+/* Its log has grown: past 8 MiB it is cut. */
+void vm_log_cut(struct vm *vm);
 
 /* Makes the instance folder of NAME, as a start does; *ret is the number that it belongs to, (uid_t) -1: the
  * daemon's own user. */

@@ -76,6 +76,23 @@ static int follow(struct follower *f) {
         return sd_event_add_inotify(f->loop, &f->source, f->path, IN_MODIFY | IN_MOVE_SELF, log_changed, f);
 }
 
+/* One watch on the folder for all machines: adding and removing one per machine costs milliseconds each. */
+static int logs_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
+        size_t n = event->len ? strlen(event->name) : 0;
+        _cleanup_free_ char *name = n > 4 && str_ends(event->name, ".log") ? strndup(event->name, n - 4) : NULL;
+        struct machine *machine = name ? machine_find(data, name) : NULL;
+
+        if (machine && machine->vm)
+                vm_log_cut(machine->vm);
+        return 0;
+}
+
+int logs_watch(struct manager *m, struct error *err) {
+        int r = sd_event_add_inotify(m->loop, NULL, m->settings->log_dir, IN_MODIFY, logs_changed, m);
+
+        return r < 0 ? error_errno(err, r, "cannot watch the logs in %s", m->settings->log_dir) : 0;
+}
+
 void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
         struct manager *m = manager;
         struct vm *vm = method_vm(m, call, params);

@@ -180,6 +180,8 @@ static int run(struct manager *m, struct error *err) {
         int r = store_load(m, err);
 
         if (r >= 0)
+                r = logs_watch(m, err);
+        if (r >= 0)
                 r = boot_adopt(m, err);
         if (r < 0)
                 return r;

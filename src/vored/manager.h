@@ -67,6 +67,9 @@ void events_machine(struct manager *m, const char *name, const char *event, json
 void method_subscribe(struct rpc_call *call, const json_t *params, void *manager);
 void events_free(struct manager *m);
 
+/* logs.c: from now on logs are cut as they grow */
+int logs_watch(struct manager *m, struct error *err);
+
 /* methods.c: the rows, and what several methods share */
 extern const struct rpc_interface manager_interface;
 /* The machine that params name, or NULL and the call is answered with NoSuchMachine. */

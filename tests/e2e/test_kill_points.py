@@ -15,7 +15,8 @@ def points():
     if not HOOKS:
         return []
     listed = subprocess.run([BUILD / "vored", "--list-test-kills"], capture_output=True, text=True, check=True)
-    steps = listed.stdout.split()
+    # Those of devices need devices: the lab has them.
+    steps = [s for s in listed.stdout.split() if not s.startswith(("start:bind", "undo:device"))]
     return [s for s in steps if s.count(":") == 2] or [f"{s}:{w}" for s in steps for w in ("before", "after")]
 
 
