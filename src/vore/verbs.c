@@ -84,9 +84,9 @@ const struct verb verbs[] = {
         { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "stop the Scream receiver of a VM", NULL },
         { "devices", NULL, "", OPT(OPTION_USB), NEED_NONE, verb_devices,
           "list the host's PCI devices, and whether each can be passed through",
-          "A tree by IOMMU group: the least that can be passed is what does not stand in another's way. Of each device: "
-          "who holds it, how it can be reset, and whether it is ready, needs others of its group, is needed by the host, "
-          "or has no IOMMU." },
+          "A tree by IOMMU group: what is in one group is passed to one VM together. Of each device: who "
+          "holds it, how it can be reset, and whether it is ready, needs others of its group, is needed by the "
+          "host, or has no IOMMU." },
         { "pins", NULL, "[NAME]", 0, NEED_ANY, NULL, "show who runs on which of the host's cores", NULL },
         { "logs", NULL, "[NAME]", OPT(OPTION_FOLLOW), NEED_ANY, verb_logs, "print a VM's log", NULL },
         { "events", NULL, "", 0, NEED_NONE, verb_events, "print what happens, until interrupted", NULL },
