@@ -1,5 +1,7 @@
 #include "schema/diag.h"
 
+#include "base/log.h"
+
 #include "base/str.h"
 
 #include <stdarg.h>
@@ -172,7 +174,7 @@ static void print_caret(FILE *out, const char *source, struct loc loc) {
         fputs("\033[1;32m^\033[0m\n", out);
 }
 
-void diags_print(const struct diags *d, FILE *out, const char *source, bool color) {
+static void print_all(const struct diags *d, FILE *out, const char *source, bool color) {
         for (size_t i = 0; i < d->n; i++) {
                 const struct diag *x = &d->items[i];
 
@@ -200,4 +202,17 @@ void diags_print(const struct diags *d, FILE *out, const char *source, bool colo
         }
         if (d->errors > d->n)
                 fprintf(out, "and %zu more\n", d->errors - d->n);
+}
+
+/* In one piece: stderr has no buffer of its own. */
+void diags_print(const struct diags *d, FILE *out, const char *source, bool color) {
+        _cleanup_free_ char *text = NULL;
+        size_t len = 0;
+        FILE *memory = open_memstream(&text, &len);
+
+        if (!memory)
+                log_oom();
+        print_all(d, memory, source, color);
+        fclose(memory);
+        (void) !fwrite(text, 1, len, out);
 }

@@ -65,12 +65,13 @@ void vm_log_note(struct vm *vm, const char *fmt, ...) {
 
 /* Keeps the end; O_APPEND lets QEMU go on behind it. */
 void vm_log_cut(struct vm *vm) {
-        _cleanup_free_ char *path = vm_log_path(vm), *tail = xcalloc(1, LOG_KEEP);
+        _cleanup_free_ char *path = vm_log_path(vm), *tail = NULL;
         _cleanup_close_ int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
         struct stat st;
 
         if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= LOG_MAX)
                 return;
+        tail = xcalloc(1, LOG_KEEP);
         ssize_t n = pread(fd, tail, LOG_KEEP, st.st_size - LOG_KEEP);
         if (ftruncate(fd, 0) < 0)
                 return;

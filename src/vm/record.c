@@ -65,9 +65,14 @@ static int runtime_folder(const struct vm *vm, struct error *err) {
 int record_write(struct vm *vm, struct error *err) {
         _cleanup_json_ json_t *j = record_json(vm);
         _cleanup_free_ char *text = json_text_pretty(j), *path = vm_runtime_path(vm, "state.json");
-        int r = runtime_folder(vm, err);
+        int r = vm->recorded ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, false, err) : -ENOENT;
 
-        return r < 0 ? r : file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, false, err);
+        if (r == -ENOENT) {
+                r = runtime_folder(vm, err);
+                if (r >= 0)
+                        r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, false, err);
+        }
+        return r;
 }
 
 void record_update(struct vm *vm) {
