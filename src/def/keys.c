@@ -291,7 +291,7 @@ static const struct schema_section sections[] = {
                        "missing is calculated, and what is given is verified."),
         LIST("disk", disk, def_disk, disk, .flags = SECTION_LIST, .lua = "disks",
              .doc = "A disk; as many as wanted, in this order."),
-        LIST("vfio", vfio, def_vfio, vfio, .flags = SECTION_LIST | SECTION_UNSUPPORTED,
+        LIST("vfio", vfio, def_vfio, vfio, .flags = SECTION_LIST,
              .doc = "A PCI device of the host that is passed through."),
         SECTION("uefi", uefi, def_uefi, uefi, .flags = SECTION_FEATURE,
                 .doc = "The firmware. Each VM has a copy of the variables of its own."),

@@ -135,9 +135,10 @@ static void note_definition(struct walk *w) {
         p->vcpus = def->cpu.amount;
         p->auto_start = def->machine.auto_start;
         p->kvm = def->machine.kvm == TRI_TRUE;
-        p->definition = def_to_json(def, 0);
-        if (w->req->goal == PLAN_SHOW)
+        if (w->req->goal == PLAN_SHOW) {
+                p->definition = def_to_json(def, 0);
                 p->origins = def_to_json(def, DEF_JSON_ORIGIN);
+        }
         note_disks(w);
         claim_note(p, def);
 }

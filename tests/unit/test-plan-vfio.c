@@ -128,13 +128,13 @@ static void add_arguments(struct strbuf *b, const struct argv *argv) {
         }
 }
 
-static char *print_plan(const struct plan *p, const json_t *json) {
+static char *print_plan(const struct plan *p, const json_t *json, const json_t *definition) {
         struct strbuf b = STRBUF_INIT;
         const json_t *item;
         size_t i;
 
         add_faults(&b, p->faults);
-        json_array_foreach(json_object_get(p->definition, "vfio"), i, item) add_json(&b, "device", item);
+        json_array_foreach(json_object_get(definition, "vfio"), i, item) add_json(&b, "device", item);
         if (!p->ok)
                 return strbuf_take(&b);
         add_arguments(&b, &p->plain);
@@ -169,14 +169,16 @@ static char *walk(const char *name, const char *text) {
         _cleanup_arena_ struct arena *arena = arena_new();
         struct scene s = { .arena = arena };
         _cleanup_error_ struct error err = ERROR_INIT;
-        _cleanup_json_ json_t *json = NULL;
+        _cleanup_json_ json_t *json = NULL, *show = NULL;
         struct plan *plan = NULL;
 
         scene_read(&s, name, text);
         if (plan_work(&s.req, -1, &json, &err) < 0 || plan_from_json(json, &plan, &err) < 0)
                 fail_msg("%s: %s", name, error_text(&err));
         check_round(plan, json);
-        char *lines = print_plan(plan, json);
+        s.req.goal = PLAN_SHOW;
+        assert_int_equal(plan_work(&s.req, -1, &show, NULL), 0);
+        char *lines = print_plan(plan, json, json_object_get(show, "definition"));
         plan_free(plan);
         return lines;
 }
