@@ -37,9 +37,8 @@ GOOD = '[machine]\nname = "vm"\nmemory = "64M"\nkvm = false\n'
     (GOOD + "[spice\n", [(5, None, None)]),
     (GOOD.replace("kvm = false", "features = [\"spicy\"]"), [(4, None, "spice")]),
     (GOOD + "features = [\"spice\"]\n[spice]\nenabled = false\n", [(None, None, "spice")]),
-    (GOOD + "[[vfio]]\naddr = \"0b:00.3\"\n", [(None, None, "not supported by this version")]),
     (GOOD + "[pulse]\nenabled = true\n", [(None, None, "not supported by this version")]),
-], ids=range(18))
+], ids=range(17))
 def test_broken_definitions(unstarted, text, places):
     unstarted.image("vm")
     result = unstarted.vore("check", unstarted.write("vm.toml", text)).failed(1)
