@@ -14,7 +14,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { OPT_CONFIG = 256, OPT_STATE_DIR, OPT_RUNTIME_DIR, OPT_SOCKET, OPT_LOG_LEVEL, OPT_TEST_KILLS, OPT_VERSION };
+enum { OPT_CONFIG = 256, OPT_STATE_DIR, OPT_RUNTIME_DIR, OPT_SOCKET, OPT_LOG_LEVEL, OPT_POWER_OFF, OPT_TEST_KILLS, OPT_VERSION };
 
 /* How long the socket waits for machines of the daemon before to be known. */
 enum { ADOPTION_WAIT_US = 1000 * 1000 };
@@ -27,6 +27,7 @@ static const char help[] =
         "  --runtime-dir DIR  what lasts until the next boot; the socket is DIR/vored.sock\n"
         "  --socket PATH      the socket\n"
         "  --log-level LEVEL  error, warning, info or debug\n"
+        "  --power-off S      stop all machines of a daemon that has ended: power button, S seconds, then force\n"
         "  --help             this text\n"
         "  --version          the version\n";
 
@@ -37,13 +38,14 @@ static void print_step(const char *table, const char *step, void *data) {
 #endif
 
 /* -1: go on; else the exit status. */
-static int options_parse(int argc, char **argv, struct settings_options *o) {
+static int options_parse(int argc, char **argv, struct settings_options *o, uint64_t *ret_power_off_us) {
         static const struct option options[] = {
                 { "config", required_argument, NULL, OPT_CONFIG },
                 { "state-dir", required_argument, NULL, OPT_STATE_DIR },
                 { "runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR },
                 { "socket", required_argument, NULL, OPT_SOCKET },
                 { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+                { "power-off", required_argument, NULL, OPT_POWER_OFF },
 #ifdef VORE_TEST_HOOKS
                 { "list-test-kills", no_argument, NULL, OPT_TEST_KILLS },
 #endif
@@ -51,6 +53,7 @@ static int options_parse(int argc, char **argv, struct settings_options *o) {
                 { "version", no_argument, NULL, OPT_VERSION },
                 { NULL, 0, NULL, 0 },
         };
+        long long seconds;
         int c;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -69,6 +72,13 @@ static int options_parse(int argc, char **argv, struct settings_options *o) {
                         break;
                 case OPT_LOG_LEVEL:
                         o->log_level = optarg;
+                        break;
+                case OPT_POWER_OFF:
+                        if (str_to_int(optarg, 1, 86400, &seconds) < 0) {
+                                fprintf(stderr, "vored: --power-off takes seconds, 1 to 86400\n");
+                                return 2;
+                        }
+                        *ret_power_off_us = (uint64_t) seconds * 1000000;
                         break;
 #ifdef VORE_TEST_HOOKS
                 case OPT_TEST_KILLS:
@@ -125,7 +135,7 @@ static int prepare(struct manager *m, struct error *err) {
                 r = setup_folders(m, err);
         if (r >= 0)
                 r = setup_lock(m, err);
-        if (r >= 0)
+        if (r >= 0 && !m->power_off_us)
                 r = setup_socket(m, err);
         return r;
 }
@@ -175,6 +185,30 @@ static int answer(struct manager *m, struct error *err) {
         return 0;
 }
 
+/* Host shutdown without a daemon: no new one can be started any more, and nobody else would press the button. */
+static void powered_off(struct vm *vm, const struct vm_result *result, void *data) {
+        struct manager *m = data;
+
+        if (--m->powering_off == 0)
+                (void) sd_event_exit(m->loop, 0);
+}
+
+static int power_off(struct manager *m) {
+        struct vm_watch watch = { .done = powered_off, .data = m };
+
+        m->powering_off = 1;
+        for (size_t i = 0; i < m->n_machines; i++) {
+                struct vm *vm = m->machines[i].vm;
+
+                if (!vm || (!vm_active(vm) && vm_state(vm) != VM_PREPARED))
+                        continue;
+                m->powering_off++;
+                vm_stop(vm, m->power_off_us, true, &watch);
+        }
+        powered_off(NULL, NULL, m);
+        return 0;
+}
+
 static int run(struct manager *m, struct error *err) {
         uint64_t deadline = clock_monotonic_us() + ADOPTION_WAIT_US;
         int r = store_load(m, err);
@@ -196,7 +230,7 @@ static int run(struct manager *m, struct error *err) {
         }
         if (sd_event_get_state(m->loop) == SD_EVENT_FINISHED)
                 return 0;
-        r = answer(m, err);
+        r = m->power_off_us ? power_off(m) : answer(m, err);
         if (r < 0)
                 return r;
         r = sd_event_loop(m->loop);
@@ -228,7 +262,7 @@ int main(int argc, char **argv) {
         struct manager m = { .listen_fd = -1, .lock_fd = -1 };
         struct settings_options options = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
-        int status = options_parse(argc, argv, &options);
+        int status = options_parse(argc, argv, &options, &m.power_off_us);
 
         if (status >= 0)
                 return status;
@@ -238,6 +272,11 @@ int main(int argc, char **argv) {
                 return 1;
         }
         int r = prepare(&m, &err);
+        /* Then it is that daemon's to do. */
+        if (r == -EAGAIN && m.power_off_us) {
+                arena_free(m.arena);
+                return 0;
+        }
         if (r >= 0)
                 r = loop_open(&m, &err);
         if (r >= 0) {

@@ -31,6 +31,8 @@ struct manager {
         bool answering;   /* the socket is served */
         bool activated;   /* the socket was handed over: never unlinked */
         int listen_fd, lock_fd;
+        uint64_t power_off_us; /* --power-off: no daemon, but the end of all machines */
+        size_t powering_off;
         char **auto_start; /* owned: names still to be started, in order */
         size_t n_auto_start, next_auto_start;
 };

@@ -205,3 +205,29 @@ def test_socket_handed_over_is_never_unlinked(unstarted):
     world.vore("-c", path, "list").ok()
     assert world.end(signal.SIGTERM) == 0
     assert path.exists()
+
+
+@pytest.mark.parametrize("button", ["heeded", "ignored"])
+def test_power_off_without_a_daemon(any_world, button):
+    """At host shutdown with vored gone, `vored --power-off` presses the buttons; one that ignores it is ended."""
+    world = any_world
+    world.boot()
+    pid = world.listed()["pid"]
+    console = world.console()
+    console.wait("ready")
+    if button == "ignored":
+        console.say("ignore")
+        console.wait("ignoring")
+    console.close()
+    world.end()
+    process = world.launch("--power-off", "2")
+    assert process.wait(PATIENCE) == 0
+    assert not alive(pid) and not world.socket.exists()
+    world.start()
+    assert world.state_of() == "stopped"
+
+
+def test_power_off_beside_a_daemon_does_nothing(world):
+    world.boot()
+    assert world.launch("--power-off", "2").wait(PATIENCE) == 0
+    assert world.state_of() == "running"

@@ -112,7 +112,6 @@ def test_host_shutdown_presses_the_power_button(guest, machine):
     assert scope_waited(console), console
 
 
-@pytest.mark.xfail(strict=True, reason="nothing starts vored again during a shutdown: the guest's QEMU gets SIGTERM")
 def test_host_shutdown_while_vored_is_stopped(guest, machine):
     guest.l1.run("systemctl stop vored.service").ok()
     log, console = shut_down(machine)
