@@ -211,9 +211,8 @@ def test_socket_handed_over_is_never_unlinked(unstarted):
 def test_power_off_without_a_daemon(any_world, button):
     """At host shutdown with vored gone, `vored --power-off` presses the buttons; one that ignores it is ended."""
     world = any_world
-    world.boot()
+    console = world.boot()
     pid = world.listed()["pid"]
-    console = world.console()
     console.wait("ready")
     if button == "ignored":
         console.say("ignore")
