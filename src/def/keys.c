@@ -104,7 +104,7 @@ static const struct schema_row disk[] = {
 
 #define S def_vfio
 static const struct schema_row vfio[] = {
-        ROW("reserve", ROW_BOOL, reserve,
+        ROW("reserve", ROW_BOOL, reserve, .flags = ROW_UNSUPPORTED,
             .doc = "In a saved definition: bind the device to vfio-pci whenever the daemon starts."),
         PCI_ID("vendor", vendor, "The PCI vendor id, such as 0x10de. Alone only beside addr."),
         PCI_ID("device", device, "The PCI device id, such as 0x1b80. Alone only beside addr."),

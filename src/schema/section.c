@@ -136,11 +136,16 @@ const char *schema_nearest(const char *name, const char *const *names, size_t n)
         return found;
 }
 
+/* A switch that is written as off asks for nothing. */
+static bool asks(const struct section *item, const struct schema_row *row) {
+        return row->type != ROW_BOOL || *(const bool *) ((const char *) item + row->offset);
+}
+
 static void check_rows(const struct section *item, struct diags *diags) {
         for (size_t i = 0; i < item->schema->n_rows; i++) {
                 const struct schema_row *row = &item->schema->rows[i];
 
-                if ((row->flags & ROW_UNSUPPORTED) && item->origins[i].given)
+                if ((row->flags & ROW_UNSUPPORTED) && item->origins[i].given && asks(item, row))
                         diag_error(diags, section_loc(item, row->offset),
                                    section_key(diags->arena, item, row->name), NULL,
                                    "is not supported by this version");
