@@ -11,7 +11,7 @@ int errors_print(struct cli *c, const char *method, const char *error, const jso
 char *errors_text(const struct verb *verb, const char *socket, const char *method, const char *error,
                   const json_t *params);
 
-/* Prints faults (an array as CONTRACT gives it; NULL is fine). True if there are errors among them. */
+/* Prints faults (an array as `check --json` prints it; NULL is fine). True if there are errors among them. */
 bool faults_print(struct cli *c, const json_t *faults);
 /* Those of faults that are not in known. New reference. */
 json_t *faults_without(const json_t *faults, const json_t *known);

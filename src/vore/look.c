@@ -176,7 +176,7 @@ int verb_qmp(struct cli *c) {
                         json_get_str(error, "desc", ""));
 }
 
-/* CONTRACT: an argument with a / or ending in .toml is a file. */
+/* An argument with a / or ending in .toml is a file. */
 static bool names_file(const char *word) {
         return word && (str_eq(word, "-") || strchr(word, '/') || str_ends(word, ".toml"));
 }

@@ -6,7 +6,7 @@
 #include "vore/output.h"
 #include "vore/verbs.h"
 
-/* Of the states that CONTRACT names. */
+/* Of the states that vore(1) names. */
 bool state_runs(const char *state); /* starting, running, paused, stopping */
 enum output_color state_color(const char *state);
 

@@ -6,7 +6,7 @@
 #include "vore/output.h"
 #include "vore/progress.h"
 
-/* CONTRACT: exactly name, state, pid, seconds, steps. */
+/* Of `start --json`: exactly name, state, pid, seconds, steps. */
 static int print_started_json(struct cli *c, const json_t *reply, const char *name) {
         static const char *const keys[] = { "state", "pid", "seconds", "steps" };
         json_t *out = daemon_params(name);

@@ -29,7 +29,7 @@ const struct option_row options[OPTION_COUNT] = {
                           false },
         [OPTION_FOLLOW] = { "follow", NULL, "go on with what comes", 'f', false, false },
         [OPTION_EXACT] = { "exact", NULL, "what the daemon executes, with its descriptors", 0, false, false },
-        [OPTION_USB] = { "usb", NULL, "USB devices instead, by port", 0, false, false },
+        [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false, false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
