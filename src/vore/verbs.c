@@ -29,7 +29,8 @@ const struct option_row options[OPTION_COUNT] = {
                           false },
         [OPTION_FOLLOW] = { "follow", NULL, "go on with what comes", 'f', false, false },
         [OPTION_EXACT] = { "exact", NULL, "what the daemon executes, with its descriptors", 0, false, false },
-        [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false, false },
+        [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false,
+                         false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
@@ -85,7 +86,8 @@ const struct verb verbs[] = {
         { "devices", NULL, "", OPT(OPTION_USB), NEED_NONE, verb_devices,
           "list the host's PCI devices, and whether each can be passed through",
           "A tree by IOMMU group: what is in one group is passed to one VM together. Of each device: who "
-          "holds it, how it can be reset, and whether it is ready, needs others of its group, is needed by the "
+          "holds it, how it can be reset, and whether it is ready, needs others of its group, is needed by "
+          "the "
           "host, or has no IOMMU." },
         { "pins", NULL, "[NAME]", 0, NEED_ANY, NULL, "show who runs on which of the host's cores", NULL },
         { "logs", NULL, "[NAME]", OPT(OPTION_FOLLOW), NEED_ANY, verb_logs, "print a VM's log", NULL },
