@@ -90,7 +90,7 @@ static void probed(const json_t *result, const struct error *err, pid_t stuck, v
                 step_finish(vm, result ? &failed : err);
 }
 
-static int step_plan(struct vm *vm, struct error *err) {
+static int plan_begin(struct vm *vm, struct error *err) {
         if (vm->env->captured)
                 return error_set(err, -EOPNOTSUPP, "VORE_HOST_ROOT is set: a captured host starts no machine");
         if (!plan_probe_needed(vm->env->settings))
@@ -98,6 +98,14 @@ static int step_plan(struct vm *vm, struct error *err) {
         int r = work_start(vm->env->loop, "the question what QEMU can do", PLAN_PROBE_DEADLINE_MS, plan_probe_work,
                            (void *) vm->env->settings, probed, vm, &vm->work, err);
         return r < 0 ? r : 1;
+}
+
+/* The log's files are put in order while the worker thinks. */
+static int step_plan(struct vm *vm, struct error *err) {
+        int r = plan_begin(vm, err), l = vm_log_start(vm, r < 0 ? NULL : err);
+
+        vm_log_note(vm, "%s", vm->op.name);
+        return r < 0 || l >= 0 ? r : l;
 }
 
 /* -- files: the instance folder and the VM's own copies ------------------------------------------ */

@@ -268,11 +268,10 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
                 return;
         options_take(vm, o);
         vm_set_state(vm, VM_STARTING, NULL);
-        if (vm_log_start(vm, &err) < 0 || (!vm->recorded && record_write_definition(vm, &err) < 0)) {
+        if (!vm->recorded && record_write_definition(vm, &err) < 0) {
                 start_fail(vm, error_text(&err));
                 return;
         }
-        vm_log_note(vm, "%s", vm->op.name);
         step_advance(vm);
 }
 
