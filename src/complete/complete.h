@@ -17,6 +17,7 @@ struct complete_use {
 struct complete_device {
         const char *vm;
         const char *address; /* "0000:0b:00.0" */
+        int iommu_group;     /* -1: not known */
 };
 
 struct complete_request {

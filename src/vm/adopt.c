@@ -36,7 +36,7 @@ static void adopt_process(struct vm *vm) {
 }
 
 static void adopt_without_process(struct vm *vm) {
-        if (vm->state == VM_PREPARED) {
+        if (vm->state == VM_PREPARED && !vm->ending) {
                 adoption_done(vm);
                 return;
         }

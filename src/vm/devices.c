@@ -83,6 +83,9 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
 
         job_result(vm, result, err, stuck, &failed);
         if (!result) {
+                /* Somebody else was faster and nothing was done: there is nothing to give back either. */
+                if (failed.code == -ESTALE)
+                        undo_drop(vm);
                 step_finish(vm, &failed);
                 return;
         }
@@ -161,6 +164,30 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
                 step_finish(vm, r < 0 ? &failed : NULL);
 }
 
+/* What has changed since the plan was made: other machines, and devices that hang. Before anything is touched. */
+static int others_check(struct vm *vm, struct error *err) {
+        const struct plan *p = vm->plan;
+        struct vm_uses uses = { 0 };
+        int r = 0;
+
+        if (vm->env->uses)
+                vm->env->uses(vm, &uses, vm->env->data);
+        for (size_t i = 0; r >= 0 && i < p->n_devices; i++) {
+                const struct plan_device *d = &p->devices[i];
+
+                r = vfio_stuck_check(runtime_dir(vm), d->address, err);
+                for (size_t k = 0; r >= 0 && k < uses.n_devices; k++)
+                        if (str_eq(d->address, uses.devices[k].address) ||
+                            (d->iommu_group >= 0 && d->iommu_group == uses.devices[k].iommu_group))
+                                r = error_set(err, -EBUSY, "%s is with the VM %s, which has %s of its IOMMU group (vore "
+                                                           "stop %s gives it back)", d->address, uses.devices[k].vm,
+                                              uses.devices[k].address, uses.devices[k].vm);
+        }
+        free(uses.disks);
+        free(uses.devices);
+        return r;
+}
+
 int devices_claim(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
         _cleanup_free_ const char **addresses = xcalloc(p->n_devices + 1, sizeof(*addresses));
@@ -168,13 +195,16 @@ int devices_claim(struct vm *vm, struct error *err) {
 
         if (p->n_devices == 0 || !vm->env->settings->system)
                 return 0;
+        int r = others_check(vm, err);
+        if (r < 0)
+                return r;
         devices_free(vm);
         for (size_t i = 0; i < p->n_devices; i++) {
                 addresses[i] = p->devices[i].address;
                 force[i] = p->devices[i].force;
         }
         struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
-        int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked, vm,
+        r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked, vm,
                            &vm->work, err);
         return r < 0 ? r : 1;
 }
@@ -186,6 +216,12 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
         _cleanup_error_ struct error failed = ERROR_INIT;
 
         job_result(vm, result, err, stuck, &failed);
+        if (failed.code && !stuck) {
+                _cleanup_free_ char *text = xstrdup(error_text(&failed));
+                error_set(&failed, failed.code, "%s (what was done: vore logs %s; echo %s >/sys/bus/pci/drivers_probe "
+                                                "lets the host's driver try again)", text, vm->name,
+                          vm->devices->address);
+        }
         undo_continue(vm, &failed);
 }
 
@@ -196,8 +232,8 @@ int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
         if (r < 0)
                 return r;
         /* rebind = "never": it stays with vfio-pci after the machine has run. */
-        if (json_get_bool(args, "keep", false) && vm->op.table != &start_table)
+        if (json_get_bool(args, "keep", false) && vm->ran)
                 return 0;
         r = vfio_stuck_check(runtime_dir(vm), original.address, err);
-        return r < 0 ? r : job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
+        return r == -EIO ? r : job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
 }

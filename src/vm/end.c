@@ -44,12 +44,13 @@ static void release_start(struct vm *vm) {
         vm->ending_reason = NULL;
         vm->stop_deadline_us = 0;
         vm->stop_force = false;
+        vm->ran = false;
 }
 
 static void waiters_answer(struct vm *vm) {
         struct vm_watch *waiters = TAKE_PTR(vm->waiters);
         size_t n = vm->n_waiters;
-        struct vm_result result = { .outcome = VM_DONE };
+        struct vm_result result = { .outcome = VM_DONE, .note = vm->undo_note };
 
         vm->n_waiters = 0;
         for (size_t i = 0; i < n; i++)
@@ -68,7 +69,7 @@ static void operation_answer(struct vm *vm, enum vm_state state, const char *rea
                 }
                 while (vm->op.step < vm->op.last)
                         step_mark_done(vm);
-                operation_end(vm, VM_DONE, NULL, NULL);
+                operation_end(vm, VM_DONE, NULL, vm->undo_note);
         }
 }
 
@@ -104,4 +105,17 @@ void end_finish(struct vm *vm) {
         adoption_done(vm);
         operation_answer(vm, state, why ? why : "unknown");
         waiters_answer(vm);
+        free(TAKE_PTR(vm->undo_note));
+}
+
+void end_give_up(struct vm *vm, const char *message) {
+        struct vm_watch *waiters = TAKE_PTR(vm->waiters);
+        size_t n = vm->n_waiters;
+
+        vm->n_waiters = 0;
+        vm_warn(vm, "%s", message);
+        operation_end(vm, VM_ERROR, message, NULL);
+        for (size_t i = 0; i < n; i++)
+                watch_refuse(vm, &waiters[i], VM_ERROR, "%s", message);
+        free(waiters);
 }

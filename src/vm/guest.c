@@ -11,7 +11,8 @@
 #include <sys/wait.h>
 
 /* How long QEMU may take to go after quit before it is killed. */
-enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000, DRAIN_TURNS = 64 };
+enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000, DRAIN_TURNS = 64,
+       KILL_TIMEOUT_US = 10 * 1000 * 1000 };
 
 int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err) {
         vm_timer_off(vm);
@@ -35,30 +36,44 @@ static void ending_set(struct vm *vm, enum vm_state state, const char *reason) {
         record_update(vm);
 }
 
+/* Even SIGKILL waits for the kernel: a device that hangs in its reset keeps a process for ever. */
+static int unkillable(sd_event_source *source, uint64_t now, void *data) {
+        struct vm *vm = data;
+        _cleanup_free_ char *message = xasprintf("QEMU (process %d) cannot be killed: it hangs in the kernel; its machine "
+                                                 "ends when that does, or when the host restarts", vm->process.pid);
+
+        vm_timer_off(vm);
+        end_give_up(vm, message);
+        return 0;
+}
+
+static void kill_now(struct vm *vm) {
+        (void) vm_timer(vm, clock_monotonic_us() + KILL_TIMEOUT_US, unkillable, NULL);
+        (void) process_kill(vm->process.pidfd, SIGKILL);
+}
+
 static int quit_timeout(sd_event_source *source, uint64_t now, void *data) {
         struct vm *vm = data;
 
         vm_timer_off(vm);
         vm_log_note(vm, "QEMU does not end: killed");
-        (void) process_kill(vm->process.pidfd, SIGKILL);
+        kill_now(vm);
         return 0;
 }
 
 void guest_end_now(struct vm *vm, enum vm_state state, const char *reason) {
         ending_set(vm, state, reason);
-        vm_timer_off(vm);
-        (void) process_kill(vm->process.pidfd, SIGKILL);
+        kill_now(vm);
 }
 
 void guest_end(struct vm *vm, enum vm_state state, const char *reason) {
         ending_set(vm, state, reason);
         if (!vm->qmp_ready || qmp_execute(vm->qmp, "quit", NULL, 0, NULL, NULL, NULL) < 0) {
-                vm_timer_off(vm);
-                (void) process_kill(vm->process.pidfd, SIGKILL);
+                kill_now(vm);
                 return;
         }
         if (vm_timer(vm, clock_monotonic_us() + QUIT_TIMEOUT_US, quit_timeout, NULL) < 0)
-                (void) process_kill(vm->process.pidfd, SIGKILL);
+                kill_now(vm);
 }
 
 /* -- the process -------------------------------------------------------------------------------- */

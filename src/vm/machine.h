@@ -64,6 +64,9 @@ struct vm {
         json_t *disks;       /* owned: the plan's, kept over adoption */
         json_t *addresses;    /* owned: of its host devices */
         bool has_console;
+        bool ran; /* it got to its first instruction */
+        char *undo_note; /* owned: what could not be given back, for whoever waits for the end */
+        uint64_t undo_last; /* the entry that undo_add() wrote last */
 
         /* the end that is under way or expected */
         bool ending;            /* QEMU was told to go: what follows is ending_state */
@@ -152,11 +155,15 @@ void start_fail(struct vm *vm, const char *reason);
 #define START_CUT_OFF "the start was cut off when vored ended; all that it took was given back"
 /* All of a start's steps that were wanted are done. */
 void start_complete(struct vm *vm);
+/* QEMU does not end: whoever waits is told, the machine stays as it is. */
+void end_give_up(struct vm *vm, const char *message);
 /* Answered with VM_DONE when the machine has ended. */
 void end_wait(struct vm *vm, const struct vm_watch *watch);
 
 /* undo.c: the journal's kinds of entries and their undo */
 int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);
+/* Takes the entry that was written last out again: its effect did not happen. */
+void undo_drop(struct vm *vm);
 /* Newest first; what cannot be undone is warned about. Calls end_finish() at the end, maybe later. */
 void undo_all(struct vm *vm);
 /* The undo that went on later is done, or failed with err. */

@@ -48,6 +48,7 @@ static json_t *record_json(const struct vm *vm) {
         json_put(j, "disks", vm->disks ? json_incref(vm->disks) : json_array());
         json_put(j, "devices", vm->addresses ? json_incref(vm->addresses) : json_array());
         json_put_bool(j, "console", vm->has_console);
+        json_put_bool(j, "ran", vm->ran);
         json_put_bool(j, "ending", vm->ending);
         json_put_str(j, "ending_state", vm_state_name(vm->ending_state));
         json_put_str(j, "ending_reason", vm->ending_reason);
@@ -119,6 +120,7 @@ static void record_apply(struct vm *vm, const json_t *j) {
         vm->disks = json_incref(json_object_get(j, "disks"));
         vm->addresses = json_incref(json_object_get(j, "devices"));
         vm->has_console = json_get_bool(j, "console", false);
+        vm->ran = json_get_bool(j, "ran", false);
         vm->ending = json_get_bool(j, "ending", false);
         vm->ending_state = state_parse(json_get_str(j, "ending_state", "failed"));
         vm->ending_reason = text_or_null(j, "ending_reason");

@@ -44,7 +44,11 @@ static void plan_take(struct vm *vm, struct plan *plan) {
         json_decref(vm->addresses);
         vm->addresses = json_array();
         for (size_t i = 0; i < plan->n_devices; i++)
-                json_push_str(vm->addresses, plan->devices[i].address);
+                json_push(vm->addresses, json_pack("{s:s, s:i}", "address", plan->devices[i].address, "group",
+                                                   plan->devices[i].iommu_group));
+        /* From here on others are told that these devices are taken, also after a restart of vored. */
+        if (plan->n_devices)
+                record_update(vm);
 }
 
 static void plan_known(const json_t *result, const struct error *err, pid_t stuck, void *data) {
@@ -386,6 +390,7 @@ void start_complete(struct vm *vm) {
                 vm_set_state(vm, VM_PREPARED, NULL);
                 return;
         }
+        vm->ran = true;
         vm_set_state(vm, VM_RUNNING, NULL);
         adoption_done(vm);
         plan_free(vm->plan);

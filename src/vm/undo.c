@@ -66,7 +66,23 @@ int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err) {
                 json_decref(args);
                 return r;
         }
-        return journal_add(vm->journal, kind, args, &id, err);
+        r = journal_add(vm->journal, kind, args, &id, err);
+        if (r >= 0)
+                vm->undo_last = id;
+        return r;
+}
+
+void undo_drop(struct vm *vm) {
+        if (vm->journal)
+                (void) journal_strike(vm->journal, vm->undo_last, NULL);
+}
+
+static void undo_failed(struct vm *vm, const char *sentence) {
+        char *joined = vm->undo_note ? xasprintf("%s; %s", vm->undo_note, sentence) : xstrdup(sentence);
+
+        vm_warn(vm, "%s", sentence);
+        free(vm->undo_note);
+        vm->undo_note = joined;
 }
 
 /* The newest open entry. */
@@ -103,7 +119,7 @@ static void entry_end(struct vm *vm, uint64_t id, const char *kind, const struct
 
         test_kill("undo", kind, "after");
         if (failed && failed->code)
-                vm_warn(vm, "%s", error_text(failed));
+                undo_failed(vm, error_text(failed));
         if (journal_strike(vm->journal, id, &err) < 0)
                 vm_warn(vm, "%s", error_text(&err));
 }

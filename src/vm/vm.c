@@ -122,6 +122,7 @@ void vm_free(struct vm *vm) {
         free(vm->waiters);
         free(vm->reason);
         free(vm->ending_reason);
+        free(vm->undo_note);
         free(vm->name);
         free(vm);
 }
@@ -188,9 +189,10 @@ void vm_add_uses(const struct vm *vm, struct vm_uses *ret) {
         }
         ret->devices = xrealloc(ret->devices, ret->n_devices + n_devices + 1, sizeof(*ret->devices));
         json_array_foreach (vm->addresses, i, item) {
-                if (json_is_string(item))
-                        ret->devices[ret->n_devices++] = (struct complete_device) { vm->name,
-                                                                                    json_string_value(item) };
+                ret->devices[ret->n_devices++] = (struct complete_device) {
+                        .vm = vm->name, .address = json_get_str(item, "address", ""),
+                        .iommu_group = (int) json_get_int(item, "group", -1)
+                };
         }
 }
 

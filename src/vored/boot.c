@@ -84,8 +84,12 @@ static void start_next(struct manager *m) {
                         continue;
                 log_info("%s: auto-start", machine->name);
                 /* Its end, well or not, starts the next one: boot_auto_start_next(). */
+                size_t next = m->next_auto_start;
+                double age;
                 vm_start(machine->vm, &options, NULL);
-                return;
+                if (m->next_auto_start != next || vm_operation(machine->vm, &age))
+                        return;
+                log_warning("%s: not started, it is %s", machine->name, vm_state_name(vm_state(machine->vm)));
         }
 }
 
