@@ -1,5 +1,5 @@
-/* check: what is wrong with a definition on this host, as vore-check finds it and, if one answers, the
- * daemon. */
+/* check: what is wrong with a definition on this host. One answer: the daemon's, if one answers, as it knows its
+ * settings and may look at everything; else that of vore-check, which has the caller's rights and settings. */
 #include "base/str.h"
 #include "vore/daemon.h"
 #include "vore/errors.h"
@@ -47,38 +47,43 @@ static int ask_here(struct cli *c, const struct input *in, json_t **ret) {
         return r < 0 ? cli_fail("check: %s: %s", program, error_text(&err)) : EXIT_DONE;
 }
 
-/* New reference; empty when there is no daemon or it cannot say. */
+/* With other settings or another host's facts in mind the daemon is not the one to ask. */
+static bool is_for_daemon(const struct cli *c) {
+        return !args_has(c->args, OPTION_CONFIG) && str_empty(getenv("VORE_HOST_ROOT"));
+}
+
+/* New reference; NULL when there is no daemon or it cannot say. */
 static json_t *ask_daemon(struct cli *c, const struct input *in) {
         _cleanup_json_ json_t *params = json_object(), *reply = NULL;
         _cleanup_free_ char *whole = daemon_method("Load"), *error = NULL;
-        json_t *text = json_stringn(in->text, in->len), *faults;
+        json_t *text;
 
-        if (!text || daemon_connect_quietly(c, NULL) < 0) {
-                json_decref(text);
-                return json_array();
-        }
+        if (daemon_connect_quietly(c, NULL) < 0)
+                return NULL;
+        text = json_stringn(in->text, in->len);
+        if (!text) /* not UTF-8: what is wrong with it is said here */
+                return NULL;
         json_put(params, "toml", text);
         json_put_str(params, "directory", in->directory);
         json_put_str(params, "file", in->file);
         json_put_bool(params, "dry_run", true);
         (void) rpc_client_call(c->client, whole, TAKE_PTR(params), &reply, &error, NULL);
-        faults = json_object_get(reply, "faults");
-        return json_is_array(faults) ? json_incref(faults) : json_array();
+        json_t *faults = json_object_get(reply, "faults");
+        return json_is_array(faults) ? json_incref(faults) : NULL;
 }
 
 int verb_check(struct cli *c) {
         _cleanup_input_ struct input in = INPUT_INIT;
-        _cleanup_json_ json_t *faults = NULL, *theirs = NULL, *news = NULL;
+        _cleanup_json_ json_t *faults = NULL;
         int r = input_read(c, c->args->arg[0], &in);
         bool wrong;
 
-        if (r == EXIT_DONE)
+        if (r == EXIT_DONE && is_for_daemon(c))
+                faults = ask_daemon(c, &in);
+        if (r == EXIT_DONE && !faults)
                 r = ask_here(c, &in, &faults);
         if (r != EXIT_DONE)
                 return r;
-        theirs = ask_daemon(c, &in);
-        news = faults_without(theirs, faults);
-        json_array_extend(faults, news);
         wrong = faults_have_error(faults);
         if (args_has(c->args, OPTION_JSON)) {
                 cli_print_json(c, TAKE_PTR(faults));

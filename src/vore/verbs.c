@@ -45,8 +45,8 @@ const struct verb verbs[] = {
           "load a definition and start it", "Disks of --cdrom are there for this one start." },
         { "check", NULL, "FILE", OPT(OPTION_CONFIG), NEED_NONE, verb_check,
           "say everything that is wrong with a definition on this host",
-          "Needs no daemon and changes nothing. When a daemon answers, it is asked too: it knows which disks "
-          "other VMs use." },
+          "Needs no daemon and changes nothing. When a daemon answers, and --config is not given, what it says is "
+          "the answer: it knows its settings and which disks other VMs use." },
         { "prepare", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "claim what a VM needs",
           "What was claimed is kept until the VM is started and ends, or is stopped." },
         { "start", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "start a VM",

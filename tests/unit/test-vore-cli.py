@@ -398,20 +398,48 @@ class StartFails(Base):
 
 
 class Check(Base):
-    def test_both_are_asked(self):
-        settings = os.path.join(self.folder.name, "vored.toml")
-        with open(settings, "w", encoding="utf-8") as f:
+    def setUp(self):
+        super().setUp()
+        self.env.pop("VORE_HOST_ROOT", None)
+        self.env["XDG_CACHE_HOME"] = self.folder.name
+        self.settings = os.path.join(self.folder.name, "vored.toml")
+        with open(self.settings, "w", encoding="utf-8") as f:
             f.write("[vore]\nstate-dir = '%s/state'\n[qemu]\nbinary = '/bin/false'\n" % self.folder.name)
-        out, _ = self.vore("check", "x.toml", "--config", settings, "--json", code=1)
+
+    def test_daemon_answers_alone(self):
+        out, _ = self.vore("check", "x.toml", "--json")
+        self.assertEqual(json.loads(out), [WARNING])
+        self.assertTrue(self.fake.calls()[0]["parameters"]["dry_run"])
+
+    def test_settings_are_for_here(self):
+        out, _ = self.vore("check", "x.toml", "--config", self.settings, "--json", code=1)
         faults = json.loads(out)
         self.assertEqual([(f["line"], f["severity"], f["key"]) for f in faults],
-                         [(1, "error", "machine.name"), (2, "error", "machine.nmae"), (1, "warning", "machine.nmae")])
+                         [(1, "error", "machine.name"), (2, "error", "machine.nmae")])
         self.assertEqual(set(faults[0]), {"file", "line", "column", "severity", "key", "message", "hint"})
-        self.assertTrue(self.fake.calls()[0]["parameters"]["dry_run"])
-        _, err = self.vore("check", "x.toml", "--config", settings, "-c", "/nonexistent", code=1)
-        self.assertEqual(err.count("x.toml:"), 2)
+        self.assertFalse(os.path.exists(self.fake.socket + ".calls"))
         _, err = self.vore("check", "x.toml", "--config", "/nonexistent", code=1)
         self.assertIn("/nonexistent", err)
+
+    def test_no_daemon(self):
+        _, err = self.vore("check", "x.toml", "-c", "/nonexistent", code=1)
+        self.assertIn("x.toml:2", err)
+
+
+class CheckFails(Base):
+    changes = {"Load": [error("InvalidDefinition", faults=[FAULT])]}
+
+    def test_faults_of_the_error(self):
+        out, _ = self.vore("check", "x.toml", "--json", code=1)
+        self.assertEqual(json.loads(out), [FAULT])
+
+
+class CheckGarbage(Base):
+    changes = {"Load": [{"raw": "garbage\0"}]}
+
+    def test_here_instead(self):
+        _, err = self.vore("check", "x.toml", code=1)
+        self.assertIn("x.toml:2", err)
 
 
 class ConsoleReader(Base):
