@@ -170,6 +170,24 @@ int vfio_holders(const struct host *h, const char *address, struct arena *arena,
         return 0;
 }
 
+int vfio_holders_process(const struct host *h, const char *address, struct arena *arena, const char **ret) {
+        _cleanup_free_ struct nodes *nodes = xcalloc(1, sizeof(*nodes));
+        _cleanup_free_ struct list *l = xcalloc(1, sizeof(*l));
+        struct host_pci device;
+        int r = host_pci_find(h, address, arena, &device);
+
+        if (r < 0)
+                return r;
+        *nodes = (struct nodes){ .host = h, .arena = arena };
+        *l = (struct list){ .host = h, .arena = arena };
+        nodes_find(nodes, &device);
+        find_processes(l, nodes);
+        if (l->n == 0)
+                return 0;
+        *ret = l->items[0].sentence;
+        return 1;
+}
+
 enum { REFUSE_NAMES_MAX = 6 };
 
 int vfio_holders_refuse(const char *address, const struct vfio_holder *holders, size_t n, struct error *err) {

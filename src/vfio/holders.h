@@ -27,6 +27,9 @@ enum { VFIO_HOLDERS_MAX = 64 };
 int vfio_holders(const struct host *h, const char *address, struct arena *arena, struct vfio_holder **ret,
                  size_t *ret_n, struct error *err);
 
+/* Only the processes, and only the first of them: 1 with its sentence, 0, -ENOENT for no such device. */
+int vfio_holders_process(const struct host *h, const char *address, struct arena *arena, const char **ret);
+
 /* 0 if there are none; else -EBUSY: "0000:0b:00.0 is in use: Xorg (pid 812) has /dev/dri/card1 open; …". */
 int vfio_holders_refuse(const char *address, const struct vfio_holder *holders, size_t n, struct error *err);
 

@@ -49,6 +49,7 @@ static int restore_driver(const struct restore *b, const char *now, struct error
                 return error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
         if (o->driver[0])
                 r = vfio_need_driver(b->sys, o->driver, o->module, b->progress, err);
+        vfio_doing(b->progress, "getting its driver_override");
         if (r >= 0)
                 r = vfio_put_override(b->sys, o->address, o->driver[0] ? o->driver : "none", err);
         if (r >= 0 && now[0])
@@ -61,6 +62,8 @@ static int restore_driver(const struct restore *b, const char *now, struct error
 static int restore_override(const struct restore *b, struct error *err) {
         const struct vfio_original *o = b->original;
         char now[VFIO_NAME_MAX];
+
+        vfio_doing(b->progress, "getting its driver_override back");
         int r = vfio_override(b->sys, o->address, now);
 
         /* What cannot be read is written. */
@@ -106,6 +109,18 @@ static void restore_all(const struct restore *b, const char *driver, struct erro
                 keep(restore_text(b, "power/control", o->power_control, &one), all, &one);
 }
 
+/* Before anything is written: a device that somebody uses keeps all as it is. */
+static int refuse_used(const struct restore *b, const char *driver, struct error *err) {
+        _cleanup_free_ char *sentence = NULL;
+
+        if (!host_pci_vfio_driver(driver) || str_eq(driver, b->original->driver))
+                return 0;
+        int r = b->sys->ops->open_by(b->sys->data, b->original->address, &sentence);
+        if (r < 0)
+                return error_errno(err, r, "cannot tell whether somebody uses it");
+        return r > 0 ? error_set(err, -EBUSY, "%s: it stays with %s", sentence, driver) : 0;
+}
+
 int vfio_restore(const struct vfio_sys *sys, const struct vfio_original *original,
                  struct vfio_progress *progress, struct error *err) {
         const struct restore b = { sys, original, progress };
@@ -118,7 +133,8 @@ int vfio_restore(const struct vfio_sys *sys, const struct vfio_original *origina
         int r = vfio_original_read(sys, original->address, &now, NULL);
         if (r < 0)
                 error_errno(&all, r, "cannot be looked at");
-        else if (now.vendor == original->vendor && now.device == original->device)
+        else if (now.vendor == original->vendor && now.device == original->device &&
+                 refuse_used(&b, now.driver, &all) >= 0)
                 restore_all(&b, now.driver, &all);
         if (all.code == 0 || vfio_present(sys, original->address) == 0)
                 return 0;

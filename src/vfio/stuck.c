@@ -36,8 +36,9 @@ int vfio_stuck_list(const char *dir, json_t **ret, struct error *err) {
         if (r >= 0 && !json_is_object(devices))
                 r = error_set(err, -EBADMSG, "no list of devices");
         if (r < 0) {
-                error_prefix(err, "%s", path);
-                return r;
+                _cleanup_free_ char *text_of = xstrdup(error_text(err));
+                return error_set(err, -EBADMSG, "%s: %s: the list of stuck devices cannot be understood (remove the "
+                                                "file, if no device is stuck)", path, text_of);
         }
         *ret = str_eq(json_get_str(file, "boot", NULL), boot) ? json_incref(devices) : json_object();
         return 0;
@@ -63,6 +64,12 @@ int vfio_stuck_add(const char *dir, const char *address, const char *sentence, s
         json_put(file, "devices", json_incref(devices));
         text = json_text_pretty(file);
         return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644, false, err);
+}
+
+bool vfio_stuck_known(const char *dir, const char *address) {
+        _cleanup_json_ json_t *devices = NULL;
+
+        return vfio_stuck_list(dir, &devices, NULL) >= 0 && json_get_str(devices, address, NULL);
 }
 
 int vfio_stuck_check(const char *dir, const char *address, struct error *err) {

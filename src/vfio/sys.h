@@ -19,6 +19,9 @@ struct vfio_ops {
         ssize_t (*bytes)(void *data, const char *path, void *ret, size_t n);
         /* Loads a kernel module with what it depends on; one that is there already is fine. */
         int (*load)(void *data, const char *module);
+        /* 1: a process has a VFIO node of the device open, or of its group: "qemu-system-x86 (pid 55) has
+         * /dev/vfio/21 open", owned by the caller. 0: none has. */
+        int (*open_by)(void *data, const char *address, char **ret);
 };
 
 struct vfio_sys {
