@@ -120,7 +120,6 @@ int host_pci_find(const struct host *h, const char *address, struct arena *arena
                 .revision = (uint8_t) read_number(h, address, "revision", 0),
                 .class = (uint32_t) read_number(h, address, "class", 0) & 0xffffff,
                 .driver = read_link(h, address, "driver", arena),
-                .override = read_text(h, address, "driver_override", arena),
                 .iommu_group = -1,
                 .reset_methods = read_text(h, address, "reset_method", arena),
                 .boot_vga = (int) read_number(h, address, "boot_vga", -1),
@@ -133,9 +132,6 @@ int host_pci_find(const struct host *h, const char *address, struct arena *arena
 
         if (group && str_to_int(group, 0, INT_MAX, &number) == 0)
                 d.iommu_group = (int) number;
-        /* The kernel prints a null pointer where there is no override. */
-        if (d.override && (str_eq(d.override, "(null)") || !*d.override))
-                d.override = NULL;
         d.header_type = header_type(h, address, d.class);
         read_bars(h, &d);
         *ret = d;

@@ -1,5 +1,7 @@
 /* The PCI devices of this machine, by sysfs (the kernel's Documentation/ABI/testing/sysfs-bus-pci). Reading
- * these wakes no device: a device's configuration space, which would, is not touched. */
+ * these wakes no device: a device's configuration space, which would, is not touched. Nor is driver_override: the
+ * kernel shows it under the device's lock (drivers/pci/pci-sysfs.c), which a driver that never lets go of its device
+ * holds for ever, and one such device must not stop every look at the others. */
 #pragma once
 
 #include "host/host.h"
@@ -20,7 +22,6 @@ struct host_pci {                  /* all strings in the arena */
         uint32_t class;            /* 24 bits: 0x030000 is a VGA controller */
         int header_type;           /* 0 endpoint, 1 PCI bridge, 2 CardBus bridge */
         const char *driver;        /* NULL: none */
-        const char *override;      /* driver_override; NULL: none */
         int iommu_group;           /* -1: none */
         const char *reset_methods; /* as the kernel tries them: "flr bus"; "": all are switched off; NULL:
                                     * there is none, or a kernel before 5.15 */

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEVICE "/sys/bus/pci/devices/0000:0b:00.0"
@@ -94,7 +95,9 @@ static void test_all_attributes(void **state) {
         put(*state, DEVICE "/subsystem_device", "0x3362\n");
         put(*state, DEVICE "/revision", "0xa1\n");
         put(*state, DEVICE "/class", "0x030000\n");
-        put(*state, DEVICE "/driver_override", "(null)\n");
+        /* Reading it would hang, as it does below a driver that hangs. */
+        _cleanup_free_ char *override = xasprintf("%s" DEVICE "/driver_override", (const char *) *state);
+        assert_int_equal(mkfifo(override, 0600), 0);
         put(*state, DEVICE "/d3cold_allowed", "1\n");
         put(*state, DEVICE "/power_state", "D3cold\n");
         put(*state, DEVICE "/numa_node", "1\n");
@@ -111,7 +114,6 @@ static void test_all_attributes(void **state) {
         assert_int_equal(d.subsystem_vendor, 0x1462);
         assert_int_equal(d.subsystem_device, 0x3362);
         assert_int_equal(d.revision, 0xa1);
-        assert_null(d.override);
         assert_int_equal(d.d3cold_allowed, 1);
         assert_string_equal(d.power_state, "D3cold");
         assert_int_equal(d.numa_node, 1);
@@ -124,10 +126,8 @@ static void test_all_attributes(void **state) {
         assert_int_equal(d.bars[2].size, 0);
         assert_true(d.bars[5].io);
         assert_int_equal(d.rom_size, 128 << 10);
-        put(*state, DEVICE "/driver_override", "vfio-pci\n");
         put(*state, DEVICE "/secondary_bus_number", "12\n");
         assert_int_equal(host_pci_find(h, "0000:0b:00.0", arena, &d), 0);
-        assert_string_equal(d.override, "vfio-pci");
         assert_int_equal(d.header_type, 1);
 }
 
