@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/json.h"
 
+#include <stdbool.h>
+
 /* dir: the run-time folder. sentence: vfio_job_stuck(). -E2BIG past VFIO_STUCK_MAX devices. */
 int vfio_stuck_add(const char *dir, const char *address, const char *sentence, struct error *err);
 

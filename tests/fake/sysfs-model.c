@@ -197,6 +197,9 @@ static int do_write(struct model *m, const char *path, const char *text) {
         struct model_driver *drv;
 
         m->writes++;
+        if (m->hangs_at && str_ends(path, m->hangs_at))
+                for (;;)
+                        pause();
         if (d)
                 return set_attribute(d, rest, text);
         if (str_eq(path, "/sys/bus/pci/drivers_probe"))
@@ -351,8 +354,29 @@ static int model_load(void *data, const char *module) {
         return code < 0 ? code : r;
 }
 
-static const struct vfio_ops model_ops = { model_read,  model_write, model_readlink,
-                                           model_names, model_bytes, model_load };
+static int do_open_by(struct model *m, const char *address, char **ret) {
+        const struct model_device *d = model_device(m, address);
+
+        if (!d)
+                return -ENOENT;
+        if (d->open_by)
+                *ret = xstrdup(d->open_by);
+        return d->open_by != NULL;
+}
+
+static int model_open_by(void *data, const char *address, char **ret) {
+        char *text = NULL;
+        WITH_FAULTS(int, do_open_by(m, address, &text))
+
+        if (code < 0 || r < 0)
+                free(text);
+        else
+                *ret = text;
+        return code < 0 ? code : r;
+}
+
+static const struct vfio_ops model_ops = { model_read,  model_write, model_readlink, model_names,
+                                           model_bytes, model_load,  model_open_by };
 
 struct vfio_sys model_sys(struct model *m) {
         return (struct vfio_sys){ .ops = &model_ops, .data = m };

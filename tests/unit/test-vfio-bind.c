@@ -519,6 +519,30 @@ static void test_third_driver(void **state) {
         assert_string_equal(w.m.devices[0].override, "");
 }
 
+/* Another VM has it, or a QEMU that does not end: not a single write. */
+static void test_in_use(void **state) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct world w _cleanup_world_;
+
+        world_init(&w, &beginnings[0]);
+        assert_int_equal(bind(&w, NULL), 0);
+        _cleanup_free_ char *bound = model_text(&w.m);
+        w.m.devices[0].open_by = "qemu (pid 7) has /dev/vfio/7 open";
+        w.m.writes = 0;
+        assert_int_equal(restore(&w, &err), -EBUSY);
+        assert_string_equal(error_text(&err),
+                            MODEL_CARD ": qemu (pid 7) has /dev/vfio/7 open: it stays with vfio-pci");
+        assert_int_equal(w.m.writes, 0);
+        _cleanup_free_ char *now = model_text(&w.m);
+        assert_string_equal(now, bound);
+        w.m.devices[0].open_by = NULL;
+        assert_int_equal(restore(&w, NULL), 0);
+        assert_as_before(&w, "let go", -1);
+        /* It stays with its driver all the same: there is nothing to refuse. */
+        w.m.devices[0].open_by = "Xorg (pid 8) has /dev/dri/card0 open";
+        assert_int_equal(restore(&w, NULL), 0);
+}
+
 /* All that are taken first, then back in the opposite order. */
 static void test_whole_group(void **state) {
         struct vfio_original card, sound;
@@ -547,6 +571,21 @@ static void test_never_returns(void **state) {
         assert_int_equal(work_run("the card", 200, vfio_bind_work, job, &result, &err), -ETIMEDOUT);
         _cleanup_free_ char *stuck = vfio_job_stuck(job);
         assert_string_equal(stuck, MODEL_CARD " is stuck leaving nouveau");
+        vfio_job_free(job);
+}
+
+static void test_override_never_returns(void **state) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct world w _cleanup_world_;
+        json_t *result = NULL;
+
+        world_init(&w, &beginnings[0]);
+        assert_int_equal(bind(&w, NULL), 0);
+        w.m.hangs_at = "/driver_override";
+        struct vfio_job *job = vfio_job_new(&w.sys, &w.original, &w.claim);
+        assert_int_equal(work_run("the card", 200, vfio_restore_work, job, &result, &err), -ETIMEDOUT);
+        _cleanup_free_ char *stuck = vfio_job_stuck(job);
+        assert_string_equal(stuck, MODEL_CARD " is stuck getting its driver_override");
         vfio_job_free(job);
 }
 
@@ -584,8 +623,10 @@ int main(void) {
                 cmocka_unit_test(test_driver_gone_or_sulking),
                 cmocka_unit_test(test_driver_wants_an_offer),
                 cmocka_unit_test(test_third_driver),
+                cmocka_unit_test(test_in_use),
                 cmocka_unit_test(test_whole_group),
                 cmocka_unit_test(test_never_returns),
+                cmocka_unit_test(test_override_never_returns),
                 cmocka_unit_test(test_in_a_worker),
         };
 

@@ -202,6 +202,14 @@ static void test_guest(void **state) {
         put_node(*state, "/dev/vfio/21", 'c', "243:5");
         put_process(*state, 55, "qemu-system-x86", "30", "/dev/vfio/21");
         assert_holders(*state, CARD, "qemu-system-x86 (pid 55) has /dev/vfio/21 open\n");
+
+        struct vfio_sys sys = { 0 };
+        _cleanup_free_ char *sentence = NULL;
+        assert_int_equal(vfio_sys_open(*state, &sys, NULL), 0);
+        assert_int_equal(sys.ops->open_by(sys.data, CARD, &sentence), 1);
+        assert_string_equal(sentence, "qemu-system-x86 (pid 55) has /dev/vfio/21 open");
+        assert_int_equal(sys.ops->open_by(sys.data, "0000:0c:00.0", &sentence), -ENOENT);
+        vfio_sys_close(&sys);
 }
 
 /* --- network --- */

@@ -256,6 +256,8 @@ static void test_stuck(void **state) {
         assert_string_equal(error_text(&err),
                             MODEL_CARD " is stuck leaving nvidia: it can be used again after a "
                                        "restart of the host");
+        assert_true(vfio_stuck_known(*state, MODEL_CARD));
+        assert_false(vfio_stuck_known(*state, MODEL_SOUND));
         assert_int_equal(vfio_stuck_check(*state, MODEL_SOUND, &err), 0);
         assert_int_equal(vfio_stuck_list(*state, &list, NULL), 0);
         assert_int_equal(json_object_size(list), 2);
@@ -275,8 +277,13 @@ static void test_stuck_other_boot(void **state) {
 }
 
 static void test_stuck_broken(void **state) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
         put(*state, "/stuck-devices", "{\"boot\": ");
-        assert_int_equal(vfio_stuck_check(*state, MODEL_CARD, NULL), -EBADMSG);
+        assert_int_equal(vfio_stuck_check(*state, MODEL_CARD, &err), -EBADMSG);
+        assert_non_null(strstr(error_text(&err), "/stuck-devices: "));
+        assert_non_null(strstr(error_text(&err), "(remove the file"));
+        assert_false(vfio_stuck_known(*state, MODEL_CARD));
         assert_int_equal(vfio_stuck_add(*state, MODEL_CARD, "is stuck", NULL), 0);
         assert_int_equal(vfio_stuck_check(*state, MODEL_CARD, NULL), -EIO);
 }
