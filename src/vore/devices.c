@@ -84,6 +84,7 @@ static enum output_color verdict_color(const char *verdict) {
         return str_eq(verdict, "ready")      ? COLOR_GREEN :
                str_starts(verdict, "needs ") ? COLOR_YELLOW :
                str_starts(verdict, "host ")  ? COLOR_RED :
+               str_starts(verdict, "stuck")  ? COLOR_RED :
                                                COLOR_DIM;
 }
 
@@ -186,9 +187,22 @@ static void print_tree(const json_t *devices, bool color) {
         strbuf_done(&t.out);
 }
 
+/* What the daemon adds for the tree is not for programs: they have class and driver. */
+static json_t *for_programs(json_t *devices) {
+        json_t *device;
+        size_t i;
+
+        json_array_foreach(devices, i, device) {
+                json_object_del(device, "class_name");
+                json_object_del(device, "power_state");
+        }
+        return json_incref(devices);
+}
+
 int verb_devices(struct cli *c) {
         _cleanup_json_ json_t *reply = NULL;
-        const json_t *devices, *note;
+        const json_t *note;
+        json_t *devices;
         size_t i;
 
         if (args_has(c->args, OPTION_USB))
@@ -202,7 +216,7 @@ int verb_devices(struct cli *c) {
                         cli_note(c, "%s", json_string_value(note));
         }
         if (args_has(c->args, OPTION_JSON))
-                return cli_print_json(c, json_incref((json_t *) devices));
+                return cli_print_json(c, for_programs(devices));
         if (c->terminal)
                 print_tree(devices, c->color);
         else

@@ -4,21 +4,51 @@
 #include "base/str.h"
 #include "plan/devices.h"
 #include "vfio/holders.h"
+#include "vfio/stuck.h"
 #include "work/work.h"
 
 enum { DEADLINE_MS = 15000 };
 
 struct devices_request {
+        const char *runtime_dir; /* of the list of stuck devices */
         const struct complete_device *uses;
         size_t n_uses;
 };
 
-/* A bridge is nobody's to hold. */
-static bool worth_asking(const json_t *device) {
-        return json_get_int(device, "class", 0) >> 16 != 0x06;
+static const char *stuck_of(const json_t *stuck, const json_t *device) {
+        return json_get_str(stuck, json_get_str(device, "address", ""), NULL);
 }
 
-static int add_holders(json_t *devices, int report_fd, struct error *err) {
+/* A bridge is nobody's to hold; a device that hangs would take along whoever looks closer. */
+static bool worth_asking(const json_t *stuck, const json_t *device) {
+        return json_get_int(device, "class", 0) >> 16 != 0x06 && !stuck_of(stuck, device);
+}
+
+/* The devices that a worker did not come back from. A list that cannot be read is told, and counts as empty. */
+static json_t *find_stuck(const char *dir, json_t *notes) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        json_t *stuck = NULL;
+
+        if (vfio_stuck_list(dir, &stuck, &err) >= 0)
+                return stuck;
+        json_push(notes, json_string_lossy(error_text(&err)));
+        return json_object();
+}
+
+static void add_stuck(json_t *devices, const json_t *stuck) {
+        json_t *device;
+        size_t i;
+
+        json_array_foreach (devices, i, device) {
+                const char *sentence = stuck_of(stuck, device);
+                _cleanup_free_ char *verdict = sentence ? xasprintf("stuck: %s", sentence) : NULL;
+
+                if (verdict)
+                        json_put_str(device, "verdict", verdict);
+        }
+}
+
+static int add_holders(json_t *devices, const json_t *stuck, int report_fd, struct error *err) {
         size_t n = json_array_size(devices), i;
         _cleanup_free_ const char **addresses = xcalloc(n + 1, sizeof(*addresses));
         struct vfio_holders_job job = { .addresses = addresses };
@@ -26,7 +56,7 @@ static int add_holders(json_t *devices, int report_fd, struct error *err) {
         json_t *device;
 
         json_array_foreach (devices, i, device)
-                if (worth_asking(device))
+                if (worth_asking(stuck, device))
                         addresses[job.n++] = json_get_str(device, "address", "");
         int r = vfio_holders_work(&job, report_fd, &found, err);
         if (r < 0)
@@ -42,14 +72,17 @@ static int add_holders(json_t *devices, int report_fd, struct error *err) {
 
 static int devices_work(void *request, int report_fd, json_t **ret, struct error *err) {
         const struct devices_request *req = request;
-        _cleanup_json_ json_t *devices = NULL, *notes = NULL;
+        _cleanup_json_ json_t *devices = NULL, *notes = NULL, *stuck = NULL;
         _cleanup_host_ struct host *host = NULL;
         int r = host_open(NULL, &host, err);
 
         if (r >= 0)
                 r = plan_devices(host, req->uses, req->n_uses, &devices, &notes, err);
-        if (r >= 0)
-                r = add_holders(devices, report_fd, err);
+        if (r >= 0) {
+                stuck = find_stuck(req->runtime_dir, notes);
+                add_stuck(devices, stuck);
+                r = add_holders(devices, stuck, report_fd, err);
+        }
         if (r >= 0)
                 *ret = json_pack("{s:O, s:O}", "devices", devices, "notes", notes);
         return r;
@@ -73,7 +106,7 @@ void method_devices(struct rpc_call *call, const json_t *params, void *manager) 
                 return;
         }
         machines_uses(NULL, &uses, m);
-        struct devices_request req = { uses.devices, uses.n_devices };
+        struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices };
         if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work, &err) < 0)
                 method_fail(call, &err);
 }
