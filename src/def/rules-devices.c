@@ -50,23 +50,26 @@ static void rule_disks(struct def *def, struct diags *diags) {
         }
 }
 
-/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters; NULL if it is none. */
+/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters; NULL if it is none. A domain has four to eight
+ * digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
 static const char *pci_address(struct arena *arena, const char *s) {
         unsigned domain = 0, bus, slot, function;
-        size_t n = strlen(s);
+        size_t n = strlen(s), of_domain = strspn(s, "0123456789abcdefABCDEF");
         char rest;
 
-        if (s[strspn(s, "0123456789abcdefABCDEF:.")] || n > 12 ||
+        if (s[strspn(s, "0123456789abcdefABCDEF:.")] ||
             !((n == 7 && sscanf(s, "%2x:%2x.%1x%c", &bus, &slot, &function, &rest) == 3) ||
-              (n == 12 && sscanf(s, "%4x:%2x:%2x.%1x%c", &domain, &bus, &slot, &function, &rest) == 4)) ||
+              (of_domain >= 4 && of_domain <= 8 && n == of_domain + 8 &&
+               sscanf(s, "%8x:%2x:%2x.%1x%c", &domain, &bus, &slot, &function, &rest) == 4)) ||
             slot > 0x1f || function > 7)
                 return NULL;
         return arena_printf(arena, "%04x:%02x:%02x.%x", domain, bus, slot, function);
 }
 
-static bool vfio_same(const struct def_vfio *a, const struct def_vfio *b) {
+/* What is no address was told already: it is no device. */
+static bool vfio_same(struct arena *arena, const struct def_vfio *a, const struct def_vfio *b) {
         if (a->address || b->address)
-                return str_eq(a->address, b->address);
+                return str_eq(a->address, b->address) && pci_address(arena, a->address);
         return a->vendor >= 0 && a->device >= 0 && a->vendor == b->vendor && a->device == b->device &&
                a->index == b->index;
 }
@@ -104,8 +107,9 @@ static void rule_vfio(struct def *def, struct diags *diags) {
 
                 rule_vfio_select(v, diags);
                 for (size_t j = 0; j < i; j++)
-                        if (vfio_same(v, &def->vfio[j])) {
-                                DEF_ERROR(diags, v, address, v->address ? "addr" : "index", NULL,
+                        if (vfio_same(diags->arena, v, &def->vfio[j])) {
+                                DEF_ERROR(diags, v, address, v->address ? "addr" : "index",
+                                          v->address ? NULL : "write index = 1 for the second of two equal ones",
                                           "the same device as %s", def->vfio[j].head.path);
                                 break;
                         }
