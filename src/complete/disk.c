@@ -42,7 +42,7 @@ static void check_type(struct fill *f, struct def_disk *d, const char *seen) {
                            "%s is %s by its name, but begins like %s", d->path, d->disk_type, seen);
 }
 
-/* The name in the same folder that is nearest, if it is near at all. Not of /dev itself: there the nearest
+/* The disk in the same folder whose name is nearest, if it is near at all. Not of /dev itself: there the nearest
  * name is some other disk. */
 static const char *nearest_name(struct fill *f, const char *path) {
         const char *slash = strrchr(path, '/');
@@ -55,8 +55,9 @@ static const char *nearest_name(struct fill *f, const char *path) {
                 return NULL;
         for (size_t i = 0; i < names.n; i++) {
                 unsigned distance = str_distance(names.items[i], slash + 1);
+                _cleanup_free_ char *whole = xasprintf("%s/%s", folder, names.items[i]);
 
-                if (distance < best) {
+                if (distance < best && def_disk_type_by_name(whole)) {
                         best = distance;
                         found = arena_strdup(f->arena, names.items[i]);
                 }

@@ -94,7 +94,7 @@ static void check_session(const struct vfio_fill *x, size_t i) {
                 vfio_error(x, i,
                            "load the definition in the system's daemon (/run/vore/vored.sock), or have that "
                            "one keep "
-                           "the device on vfio-pci: reserve = true",
+                           "the device on vfio-pci: rebind = \"never\"",
                            "a session daemon binds no devices, and %s is with %s, not with vfio-pci",
                            d->address, d->driver ? d->driver : "no driver");
         else if (d->iommu_group >= 0)

@@ -209,6 +209,9 @@ struct def_disk *def_add_cdrom(struct def *def, const char *path);
  * card that a definition without [[network]] gets. complete/ fills in type and model. */
 struct def_network *def_add_network(struct def *def);
 
+/* "raw", "qcow2", … as the path says it by itself; NULL if it does not. */
+const char *def_disk_type_by_name(const char *path);
+
 /* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
  * "". DEF_JSON_LUA: memory in MiB (CONTRACT); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
  * {value, origin: "file"|"default"|"host", where: text or null}. name, memory, … of [machine] stand at

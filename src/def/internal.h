@@ -13,9 +13,6 @@ void def_features(struct def *def, const struct node *root, struct diags *diags)
 void def_rules(struct def *def, struct diags *diags);
 void def_rules_devices(struct def *def, struct diags *diags);
 
-/* "raw", "qcow2", … as the path says it by itself; NULL if it does not. */
-const char *def_disk_type_by_name(const char *path);
-
 /* An error at the place of a field. */
 #define DEF_ERROR(diags, s, field, key, hint, ...)                                                           \
         diag_error((diags), DEF_LOC(s, field), section_key((diags)->arena, &(s)->head, (key)), (hint),       \
