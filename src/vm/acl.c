@@ -1,7 +1,10 @@
 #include "vm/machine.h"
 
+#include "base/str.h"
+
 #include <acl/libacl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/acl.h>
 #include <sys/stat.h>
 
@@ -58,15 +61,28 @@ static int mask_fit(acl_t *acl) {
         return mask ? acl_delete_entry(*acl, mask) : 0;
 }
 
-int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
-        _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
-        struct stat st;
-        mode_t wanted = write ? 06 : 04;
+/* What is looked at is what gets the list, also when somebody puts something else at the path meanwhile. */
+static int node_open(const char *path, struct stat *ret_st, struct error *err) {
+        _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
 
-        if (stat(path, &st) == 0 && (st.st_mode & wanted) == wanted)
-                return 0;
+        if (fd < 0 || fstat(fd, ret_st) < 0)
+                return error_errno(err, errno, "cannot give the VM access to %s", path);
+        if (!S_ISCHR(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode))
+                return error_set(err, -EINVAL, "%s is no device node: vore changes no access list of a file", path);
+        return TAKE_FD(fd);
+}
+
+int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
+        mode_t wanted = write ? 06 : 04;
+        struct stat st;
+        _cleanup_close_ int fd = node_open(path, &st, err);
+
+        if (fd < 0 || (st.st_mode & wanted) == wanted)
+                return MIN(fd, 0);
+        _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
+        _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
         int r = acl ? entry_allow(&acl, uid, write) : -errno;
-        if (r >= 0 && acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+        if (r >= 0 && acl_set_file(node, ACL_TYPE_ACCESS, acl) < 0)
                 r = -errno;
         if (r < 0)
                 return error_errno(err, r, "cannot give the VM access to %s", path);
