@@ -114,6 +114,16 @@ node *convert(arena *a, const toml::node &from) {
         return n;
 }
 
+bool has(std::string_view text, std::string_view part) {
+        return text.find(part) != std::string_view::npos;
+}
+
+/* toml++ tells of the line's or file's end that it met inside a string. Other control characters do not get so
+ * far: toml_precheck() refuses them. */
+bool is_unclosed(std::string_view why) {
+        return has(why, "string: ") && (has(why, "control characters other than TAB") || has(why, "end-of-file"));
+}
+
 } /* namespace */
 
 int toml_parse(struct arena *arena, const char *text, size_t len, struct node **ret, struct diags *diags) {
@@ -128,8 +138,12 @@ int toml_parse(struct arena *arena, const char *text, size_t len, struct node **
                 const toml::parse_error &e = result.error();
                 std::string_view why = e.description();
 
-                diag_error(diags, place(e.source().begin), "", nullptr, "%.*s", static_cast<int>(why.size()),
-                           why.data());
+                if (is_unclosed(why))
+                        diag_error(diags, place(e.source().begin), "", "it ends with the quote that it began with",
+                                   "the string is not closed");
+                else
+                        diag_error(diags, place(e.source().begin), "", nullptr, "%.*s",
+                                   static_cast<int>(why.size()), why.data());
                 return -EINVAL;
         }
         *ret = convert(arena, result.table());

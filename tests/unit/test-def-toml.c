@@ -48,6 +48,36 @@ static void test_invalid_files(void **state) {
         assert_true(n >= 300);
 }
 
+static void test_unclosed(void **state) {
+        static const struct {
+                const char *text;
+                unsigned line, column; /* where the line ends, or the text */
+        } cases[] = {
+                { "a = \"abc\nb = 1\n", 1, 9 },
+                { "a = \"abc # x\r\nb = 1\n", 1, 13 },
+                { "a = 'abc\nb = 1\n", 1, 9 },
+                { "a = \"abc", 1, 9 },
+                { "a = 'abc", 1, 9 },
+                { "a = \"\"\"abc\nmore\n", 2, 6 },
+                { "a = '''abc\nmore\n", 2, 6 },
+                { "\"a = 1\nb = 2\n", 1, 7 },
+                { "a = [\"b, 'c']\nd = 1\n", 1, 14 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_arena_ struct arena *arena = arena_new();
+                struct node *root = NULL;
+                struct diags diags;
+
+                diags_init(&diags, arena, "x.toml");
+                assert_int_equal(toml_parse(arena, cases[i].text, strlen(cases[i].text), &root, &diags), -EINVAL);
+                assert_int_equal(diags.n, 1);
+                assert_string_equal(diags.items[0].message, "the string is not closed");
+                assert_int_equal(diags.items[0].loc.line, cases[i].line);
+                assert_int_equal(diags.items[0].loc.column, cases[i].column);
+        }
+}
+
 /* text, n times, between two others */
 static char *repeat(const char *before, const char *text, size_t n, const char *after) {
         struct strbuf b = STRBUF_INIT;
@@ -201,6 +231,7 @@ static void test_places(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_invalid_files),
+                cmocka_unit_test(test_unclosed),
                 cmocka_unit_test(test_deep),
                 cmocka_unit_test(test_valid),
                 cmocka_unit_test(test_places),
