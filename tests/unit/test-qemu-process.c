@@ -509,7 +509,7 @@ static void memlock(void **state) {
         wait_end(b);
         process_done(&b->p);
         b->spec.memlock_required = true;
-        run_fails(b, -EPERM, "locked memory", "cannot be raised");
+        run_fails(b, -EPERM, "cannot be raised", "LimitMEMLOCK=");
 }
 
 static void start_times(void **state) {
