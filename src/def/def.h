@@ -213,7 +213,7 @@ struct def_network *def_add_network(struct def *def);
 const char *def_disk_type_by_name(const char *path);
 
 /* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
- * "". DEF_JSON_LUA: memory in MiB (CONTRACT); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
+ * "". DEF_JSON_LUA: memory in MiB (as scripts expect); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
  * {value, origin: "file"|"default"|"host", where: text or null}. name, memory, … of [machine] stand at
  * the top level for Lua (instance.name); for show they stand under "machine" as well. */
 enum def_json_flags { DEF_JSON_LUA = 1 << 0, DEF_JSON_ORIGIN = 1 << 1 };

@@ -48,7 +48,7 @@ static int64_t or_one(int64_t n) {
         return n ? n : 1;
 }
 
-/* Missing factors from the amount, and the other way round; CONTRACT's rule. */
+/* Missing factors from the amount, and the other way round. */
 static void topology_fill(struct def_cpu *c) {
         if (c->amount) {
                 int64_t given = or_one(c->threads) * or_one(c->cores) * or_one(c->dies) * or_one(c->sockets);

@@ -1,4 +1,4 @@
-/* The PCI devices of this host as CONTRACT's `devices` lists them. */
+/* The PCI devices of this host as `devices` lists them. */
 #pragma once
 
 #include "complete/complete.h"

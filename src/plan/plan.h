@@ -55,7 +55,7 @@ struct plan_device {
 
 struct plan {
         struct arena *arena;
-        json_t *faults;      /* CONTRACT form of check */
+        json_t *faults;      /* as diags_to_json() gives them */
         bool ok;             /* no errors among them */
         json_t *definition;  /* def_to_json(0); only for PLAN_SHOW, and NULL when it did not parse */
         json_t *origins;     /* def_to_json(DEF_JSON_ORIGIN); only for PLAN_SHOW */

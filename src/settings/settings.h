@@ -1,5 +1,5 @@
 /* vored's settings: vored.toml, read by the same engine as definitions, plus the options of the command
- * line, plus the defaults of CONTRACT.md for system and session mode. All memory is the arena's. */
+ * line, plus the defaults for system and session mode. All memory is the arena's. */
 #pragma once
 
 #include "schema/diag.h"

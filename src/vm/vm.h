@@ -121,7 +121,7 @@ const char *vm_operation(const struct vm *vm, double *ret_age);
 const struct vm_definition *vm_definition(const struct vm *vm);
 /* Adds what this machine has to ret. */
 void vm_add_uses(const struct vm *vm, struct vm_uses *ret);
-/* CONTRACT's element of `list`. */
+/* The element of `list`. */
 json_t *vm_to_json(const struct vm *vm);
 /* The request for a worker: everything filled in but goal. Freed by vm_request_done after the fork. */
 void vm_plan_request(struct vm *vm, struct plan_request *ret);

@@ -91,7 +91,8 @@ static int options_parse(int argc, char **argv, struct settings_options *o, uint
                 case 'h':
                         fputs(help, stdout);
                         return 0;
-                default:
+                default: /* getopt has said what is wrong */
+                        fputs("see vored --help\n", stderr);
                         return 2;
                 }
         if (optind < argc) {

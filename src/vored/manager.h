@@ -43,7 +43,7 @@ struct machine *machine_find(struct manager *m, const char *name);
 struct machine *machine_add(struct manager *m, const char *name, struct vm *vm, char *broken);
 void machine_remove(struct manager *m, struct machine *machine);
 void machines_free(struct manager *m);
-/* CONTRACT's element of `list`. */
+/* The element of `list`. */
 json_t *machine_to_json(const struct machine *machine);
 /* The hooks of struct vm_env. */
 void machines_uses(const struct vm *vm, struct vm_uses *ret, void *manager);
