@@ -42,8 +42,8 @@ static void check_type(struct fill *f, struct def_disk *d, const char *seen) {
                            "%s is %s by its name, but begins like %s", d->path, d->disk_type, seen);
 }
 
-/* The disk in the same folder whose name is nearest, if it is near at all. Not of /dev itself: there the nearest
- * name is some other disk. */
+/* The disk in the same folder whose name is nearest, if it is near at all. Not of /dev itself: there the
+ * nearest name is some other disk. */
 static const char *nearest_name(struct fill *f, const char *path) {
         const char *slash = strrchr(path, '/');
         _cleanup_free_ char *folder = strndup(path, (size_t) (slash - path));

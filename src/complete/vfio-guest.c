@@ -69,15 +69,16 @@ static void check_rom(const struct vfio_fill *x, size_t i) {
         int r = host_disk(f->req->host, v->rom, &file);
         if (r < 0)
                 FILL_ERROR(f, v, rom, "rom", "without rom the guest sees the device's own, which mostly does",
-                           "%s %s%s", v->rom,
-                           r == -ENOENT ? "does not exist" : "cannot be used: ",
+                           "%s %s%s", v->rom, r == -ENOENT ? "does not exist" : "cannot be used: ",
                            r == -ENOENT ? "" : strerror(-r));
         else if (file.node.type != 'f')
                 FILL_ERROR(f, v, rom, "rom", "it is to be a file with the contents of an option ROM",
                            "%s is no file", v->rom);
         else if (!file.node.readable)
                 FILL_ERROR(f, v, rom, "rom",
-                           arena_printf(f->arena, "chmod a+r %s, and see that its folders let this user through", v->rom),
+                           arena_printf(f->arena,
+                                        "chmod a+r %s, and see that its folders let this user through",
+                                        v->rom),
                            "%s may not be read by this user", v->rom);
         if (v->rom_bar == TRI_FALSE)
                 FILL_WARNING(f, v, rom, "rom", "leave out one of them", "has no effect with rom-bar = false");

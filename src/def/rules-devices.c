@@ -50,8 +50,8 @@ static void rule_disks(struct def *def, struct diags *diags) {
         }
 }
 
-/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters; NULL if it is none. A domain has four to eight
- * digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
+/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters; NULL if it is none. A domain has four to
+ * eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
 static const char *pci_address(struct arena *arena, const char *s) {
         unsigned domain = 0, bus, slot, function;
         size_t n = strlen(s), of_domain = strspn(s, "0123456789abcdefABCDEF");
@@ -109,7 +109,8 @@ static void rule_vfio(struct def *def, struct diags *diags) {
                 for (size_t j = 0; j < i; j++)
                         if (vfio_same(diags->arena, v, &def->vfio[j])) {
                                 DEF_ERROR(diags, v, address, v->address ? "addr" : "index",
-                                          v->address ? NULL : "write index = 1 for the second of two equal ones",
+                                          v->address ? NULL :
+                                                       "write index = 1 for the second of two equal ones",
                                           "the same device as %s", def->vfio[j].head.path);
                                 break;
                         }

@@ -118,10 +118,11 @@ bool has(std::string_view text, std::string_view part) {
         return text.find(part) != std::string_view::npos;
 }
 
-/* toml++ tells of the line's or file's end that it met inside a string. Other control characters do not get so
- * far: toml_precheck() refuses them. */
+/* toml++ tells of the line's or file's end that it met inside a string. Other control characters do not get
+ * so far: toml_precheck() refuses them. */
 bool is_unclosed(std::string_view why) {
-        return has(why, "string: ") && (has(why, "control characters other than TAB") || has(why, "end-of-file"));
+        return has(why, "string: ") &&
+               (has(why, "control characters other than TAB") || has(why, "end-of-file"));
 }
 
 } /* namespace */
@@ -139,8 +140,8 @@ int toml_parse(struct arena *arena, const char *text, size_t len, struct node **
                 std::string_view why = e.description();
 
                 if (is_unclosed(why))
-                        diag_error(diags, place(e.source().begin), "", "it ends with the quote that it began with",
-                                   "the string is not closed");
+                        diag_error(diags, place(e.source().begin), "",
+                                   "it ends with the quote that it began with", "the string is not closed");
                 else
                         diag_error(diags, place(e.source().begin), "", nullptr, "%.*s",
                                    static_cast<int>(why.size()), why.data());

@@ -1,7 +1,7 @@
 /* The PCI devices of this machine, by sysfs (the kernel's Documentation/ABI/testing/sysfs-bus-pci). Reading
- * these wakes no device: a device's configuration space, which would, is not touched. Nor is driver_override: the
- * kernel shows it under the device's lock (drivers/pci/pci-sysfs.c), which a driver that never lets go of its device
- * holds for ever, and one such device must not stop every look at the others. */
+ * these wakes no device: a device's configuration space, which would, is not touched. Nor is driver_override:
+ * the kernel shows it under the device's lock (drivers/pci/pci-sysfs.c), which a driver that never lets go of
+ * its device holds for ever, and one such device must not stop every look at the others. */
 #pragma once
 
 #include "host/host.h"

@@ -18,10 +18,10 @@ struct vfio_progress {
 };
 
 /* Binds the device to vfio-pci. expected is what the caller wrote down before: if driver, override or ids are
- * different by now nothing is done (-ESTALE): the device is somebody else's matter, and the caller strikes what it wrote
- * down without a vfio_restore(), which would undo what others did. A bridge is refused (-EINVAL). A device with a VFIO driver
- * already keeps it. Loads vfio-pci, wakes the device, forbids D3cold, sets reset-method if wanted, all before
- * it leaves its driver.
+ * different by now nothing is done (-ESTALE): the device is somebody else's matter, and the caller strikes
+ * what it wrote down without a vfio_restore(), which would undo what others did. A bridge is refused
+ * (-EINVAL). A device with a VFIO driver already keeps it. Loads vfio-pci, wakes the device, forbids D3cold,
+ * sets reset-method if wanted, all before it leaves its driver.
  *
  * On failure everything is put back as by vfio_restore(); if that fails too, the error says both. Modules
  * stay loaded. progress may be NULL. */
@@ -31,9 +31,10 @@ int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
 /* Gives the device back: exactly its own driver (or none), override, reset methods, D3cold and power control.
  * Where it finds things right it writes nothing, so it may come after any part of a bind, and twice. A device
  * that is gone, or another one at its address, is fine: nothing is done. A device that somebody gave to a
- * third driver is left with it: the rest is restored, and the error is -EBUSY. A device that would have to leave its
- * VFIO driver while a process has a VFIO node of it or of its group open (another VM, another tool, or a QEMU that does
- * not end: leaving would wait for it) is not touched at all: -EBUSY with a sentence that names the process. After other errors it goes on
- * with the rest as well, and the error says what could not be undone; trying again may help. */
+ * third driver is left with it: the rest is restored, and the error is -EBUSY. A device that would have to
+ * leave its VFIO driver while a process has a VFIO node of it or of its group open (another VM, another tool,
+ * or a QEMU that does not end: leaving would wait for it) is not touched at all: -EBUSY with a sentence that
+ * names the process. After other errors it goes on with the rest as well, and the error says what could not
+ * be undone; trying again may help. */
 int vfio_restore(const struct vfio_sys *sys, const struct vfio_original *original,
                  struct vfio_progress *progress, struct error *err);

@@ -4,8 +4,8 @@
  * What the caller does, for the devices of one machine: vfio_look_work for all of them; then, in order, for
  * each: journal its original, and only then vfio_bind_work. No device is used before all are bound. Back: in
  * the opposite order vfio_restore_work with what the journal says, and strike the entry. After a failed or
- * cut-off bind the entry is restored all the same: it finds out itself what is to be done. Only after -ESTALE it is
- * struck without, as nothing was done. */
+ * cut-off bind the entry is restored all the same: it finds out itself what is to be done. Only after -ESTALE
+ * it is struck without, as nothing was done. */
 #pragma once
 
 #include "vfio/bind.h"

@@ -37,8 +37,10 @@ int vfio_stuck_list(const char *dir, json_t **ret, struct error *err) {
                 r = error_set(err, -EBADMSG, "no list of devices");
         if (r < 0) {
                 _cleanup_free_ char *text_of = xstrdup(error_text(err));
-                return error_set(err, -EBADMSG, "%s: %s: the list of stuck devices cannot be understood (remove the "
-                                                "file, if no device is stuck)", path, text_of);
+                return error_set(err, -EBADMSG,
+                                 "%s: %s: the list of stuck devices cannot be understood (remove the "
+                                 "file, if no device is stuck)",
+                                 path, text_of);
         }
         *ret = str_eq(json_get_str(file, "boot", NULL), boot) ? json_incref(devices) : json_object();
         return 0;

@@ -38,8 +38,9 @@ static int entry_allow(acl_t *acl, uid_t uid, bool write) {
         if (!entry && (acl_create_entry(acl, &entry) < 0 || acl_set_tag_type(entry, ACL_USER) < 0 ||
                        acl_set_qualifier(entry, &uid) < 0))
                 return -errno;
-        if (acl_get_permset(entry, &perms) < 0 || acl_clear_perms(perms) < 0 || acl_add_perm(perms, ACL_READ) < 0 ||
-            (write && acl_add_perm(perms, ACL_WRITE) < 0) || acl_calc_mask(acl) < 0)
+        if (acl_get_permset(entry, &perms) < 0 || acl_clear_perms(perms) < 0 ||
+            acl_add_perm(perms, ACL_READ) < 0 || (write && acl_add_perm(perms, ACL_WRITE) < 0) ||
+            acl_calc_mask(acl) < 0)
                 return -errno;
         return 0;
 }
@@ -68,7 +69,8 @@ static int node_open(const char *path, struct stat *ret_st, struct error *err) {
         if (fd < 0 || fstat(fd, ret_st) < 0)
                 return error_errno(err, errno, "cannot give the VM access to %s", path);
         if (!S_ISCHR(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode))
-                return error_set(err, -EINVAL, "%s is no device node: vore changes no access list of a file", path);
+                return error_set(err, -EINVAL, "%s is no device node: vore changes no access list of a file",
+                                 path);
         return TAKE_FD(fd);
 }
 
@@ -93,7 +95,8 @@ int acl_revoke(const char *path, uid_t uid, struct error *err) {
         _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
 
         if (!acl)
-                return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read the access list of %s", path);
+                return errno == ENOENT ? 0 :
+                                         error_errno(err, errno, "cannot read the access list of %s", path);
         acl_entry_t entry = entry_find(acl, uid);
         if (!entry)
                 return 0;

@@ -1,5 +1,6 @@
-/* check: what is wrong with a definition on this host. One answer: the daemon's, if one answers, as it knows its
- * settings and may look at everything; else that of vore-check, which has the caller's rights and settings. */
+/* check: what is wrong with a definition on this host. One answer: the daemon's, if one answers, as it knows
+ * its settings and may look at everything; else that of vore-check, which has the caller's rights and
+ * settings. */
 #include "base/str.h"
 #include "vore/daemon.h"
 #include "vore/errors.h"

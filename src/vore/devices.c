@@ -20,7 +20,7 @@ static char *joined(const json_t *array, const char *key, const char *between) {
         json_t *item;
         size_t i;
 
-        json_array_foreach(array, i, item) {
+        json_array_foreach (array, i, item) {
                 const char *text = key ? json_get_str(item, key, "") : json_string_value(item);
 
                 strbuf_addf(&b, "%s%s", i ? between : "", text ? text : "");
@@ -61,7 +61,7 @@ static void print_rows(const json_t *devices) {
         size_t i;
 
         table_init(&t, titles, 0);
-        json_array_foreach(devices, i, device) {
+        json_array_foreach (devices, i, device) {
                 add_row(&t, device);
         }
         table_print(&t, stdout, false, false);
@@ -127,7 +127,7 @@ static void add_device(struct tree *t, const json_t *device, bool last) {
         }
         strbuf_addf(&t->out, "\n%s", margin);
         add_state(t, device);
-        json_array_foreach(holders, i, holder) {
+        json_array_foreach (holders, i, holder) {
                 const char *sentence = json_get_str(holder, "sentence", "");
 
                 if (strstr(json_get_str(device, "verdict", ""), sentence))
@@ -142,14 +142,14 @@ static void add_group(struct tree *t, const json_t *devices, int64_t group) {
         const json_t *device;
         size_t i, left = 0;
 
-        json_array_foreach(devices, i, device) {
+        json_array_foreach (devices, i, device) {
                 left += group_of(device) == group;
         }
         if (group < 0)
                 strbuf_add(&t->out, "no IOMMU group\n");
         else
                 strbuf_addf(&t->out, "IOMMU group %" PRId64 "\n", group);
-        json_array_foreach(devices, i, device) {
+        json_array_foreach (devices, i, device) {
                 if (group_of(device) == group)
                         add_device(t, device, --left == 0);
         }
@@ -162,7 +162,7 @@ static bool next_group(const json_t *devices, int64_t *group) {
         const json_t *device;
         size_t i;
 
-        json_array_foreach(devices, i, device) {
+        json_array_foreach (devices, i, device) {
                 int64_t g = group_of(device);
 
                 without = without || g < 0;
@@ -192,7 +192,7 @@ static json_t *for_programs(json_t *devices) {
         json_t *device;
         size_t i;
 
-        json_array_foreach(devices, i, device) {
+        json_array_foreach (devices, i, device) {
                 json_object_del(device, "class_name");
                 json_object_del(device, "power_state");
         }
@@ -211,7 +211,7 @@ int verb_devices(struct cli *c) {
         if (r != EXIT_DONE)
                 return r;
         devices = json_object_get(reply, "devices");
-        json_array_foreach(json_object_get(reply, "notes"), i, note) {
+        json_array_foreach (json_object_get(reply, "notes"), i, note) {
                 if (json_is_string(note))
                         cli_note(c, "%s", json_string_value(note));
         }

@@ -24,7 +24,8 @@ static bool worth_asking(const json_t *stuck, const json_t *device) {
         return json_get_int(device, "class", 0) >> 16 != 0x06 && !stuck_of(stuck, device);
 }
 
-/* The devices that a worker did not come back from. A list that cannot be read is told, and counts as empty. */
+/* The devices that a worker did not come back from. A list that cannot be read is told, and counts as empty.
+ */
 static json_t *find_stuck(const char *dir, json_t *notes) {
         _cleanup_error_ struct error err = ERROR_INIT;
         json_t *stuck = NULL;
@@ -107,6 +108,7 @@ void method_devices(struct rpc_call *call, const json_t *params, void *manager) 
         }
         machines_uses(NULL, &uses, m);
         struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices };
-        if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work, &err) < 0)
+        if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work,
+                       &err) < 0)
                 method_fail(call, &err);
 }

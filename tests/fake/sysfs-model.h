@@ -43,7 +43,7 @@ struct model_device {
         int d3cold; /* -1: no such file */
         char power[8];
         const char *open_by; /* who has its group's node open: a sentence; NULL: nobody */
-        bool resets; /* false: no file reset_method */
+        bool resets;         /* false: no file reset_method */
         char reset[64], all_resets[64];
 };
 
@@ -62,9 +62,9 @@ struct model {
         int op;     /* the next operation's number */
         int writes; /* those that wrote or loaded */
         struct model_fault faults[2];
-        int vanish_at; /* -1: never; the first device */
+        int vanish_at;        /* -1: never; the first device */
         const char *hangs_at; /* writing to a path that ends so never returns; NULL: none */
-        int dead_from; /* -1: never; from there on all fail with -EIO: whoever used them was killed */
+        int dead_from;        /* -1: never; from there on all fail with -EIO: whoever used them was killed */
         bool uses_new_id, left_asleep; /* left_asleep: a driver of the host was left while power was "auto" */
 };
 

@@ -70,7 +70,8 @@ static void test_unclosed(void **state) {
                 struct diags diags;
 
                 diags_init(&diags, arena, "x.toml");
-                assert_int_equal(toml_parse(arena, cases[i].text, strlen(cases[i].text), &root, &diags), -EINVAL);
+                assert_int_equal(toml_parse(arena, cases[i].text, strlen(cases[i].text), &root, &diags),
+                                 -EINVAL);
                 assert_int_equal(diags.n, 1);
                 assert_string_equal(diags.items[0].message, "the string is not closed");
                 assert_int_equal(diags.items[0].loc.line, cases[i].line);
@@ -230,10 +231,8 @@ static void test_places(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_invalid_files),
-                cmocka_unit_test(test_unclosed),
-                cmocka_unit_test(test_deep),
-                cmocka_unit_test(test_valid),
+                cmocka_unit_test(test_invalid_files), cmocka_unit_test(test_unclosed),
+                cmocka_unit_test(test_deep),          cmocka_unit_test(test_valid),
                 cmocka_unit_test(test_places),
         };
 
