@@ -18,7 +18,7 @@ import kernel
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("VORE_BUILD", ROOT / "build")).resolve()
-BOOT_S, OFF_S, COMMAND_S = 240, 180, 60
+BOOT_S, OFF_S, COMMAND_S = 480, 360, 240  # a busy machine may be many times as slow as an idle one
 
 # What sits behind one root port each. {disk:NAME} becomes an image of 16 MiB with NAME's marker in its first sector.
 NVME_A = ["nvme,id=nvme-a,serial=lab-a,drive={disk:nvme-a}"]

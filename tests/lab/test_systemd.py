@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from l1 import Host
+from l1 import OFF_S, Host
 from world import Guest
 
 HOST = Host(init="systemd", state=True)
@@ -16,7 +16,7 @@ def guest(world):
     if world.l1.run("test -e /run/lab/guest.console").status == 0:
         return Guest(world, "guest")
     world.install()
-    world.l1.run("systemctl start vored.socket vored.service", seconds=90).ok()
+    world.l1.run("systemctl start vored.socket vored.service").ok()
     return world.boot("guest")
 
 
@@ -49,7 +49,7 @@ def test_scope_in_machine_slice(guest):
 def same_vm_after(guest, action):
     """Does it, and checks that there is another vored with the same VM, which still answers."""
     l1, pid, vored = guest.l1, guest.pid, main_pid(guest.l1)
-    l1.run(action, seconds=90).ok()
+    l1.run(action).ok()
     l1.until(f"p=$(systemctl show -P MainPID vored.service) && [ $p != 0 ] && [ $p != {vored} ] && "
              "[ $(systemctl show -P ActiveState vored.service) = active ]")
     assert guest.pid == pid and guest.entry["state"] == "running"
@@ -90,7 +90,7 @@ def last_words(l1):
     return l1.read("/state/guest.console").split("\n")[-1].strip()
 
 
-def shut_down(machine, seconds=180):
+def shut_down(machine, seconds=OFF_S):
     """Shuts L1 down and boots it again; the guest's log, and L1's console of the shutdown."""
     before = machine.console.stat().st_size
     machine.power_off(seconds)
@@ -125,7 +125,7 @@ def test_host_shutdown_waits_for_a_slow_guest(guest, machine):
     guest.tell("echo heard")
     guest.says("heard")
     listen_to_the_end(machine)
-    log, console = shut_down(machine, seconds=300)
+    log, console = shut_down(machine, seconds=2 * OFF_S)
     assert last_words(machine) == "power button ignored"
     times = [float(t) for t in re.findall(r"\[ *([0-9.]+)\] .*guest: stopp(?:ing|ed)", console)]
     assert len(times) == 2 and times[1] - times[0] >= 89, console

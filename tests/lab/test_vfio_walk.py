@@ -190,7 +190,7 @@ def test_soak(host, before, rounds):
     host.vore("kill", "soak").ok()
     first, first_rss = daemon(l1)
     for number in range(rounds):
-        host.vore("start", "soak", seconds=120).ok()
+        host.vore("start", "soak").ok()
         if number % 5 == 4:
             l1.run(f"kill -9 {host.listed('soak')['pid']}").ok()
             l1.until("vore list | grep -q '^soak.failed'")

@@ -3,7 +3,7 @@ import json
 import shlex
 import subprocess
 
-from l1 import BUILD, ROOT
+from l1 import BUILD, COMMAND_S, ROOT
 
 GUEST = BUILD / "tests/guest/guest.img"  # bare metal: greets, reports what it was given, heeds the power button
 
@@ -32,7 +32,7 @@ class Guest:
                     f"setsid vore console {self.name} <>{self.input} >{self.log} 2>{self.log}.err &").ok()
         return self
 
-    def says(self, text, seconds=60):
+    def says(self, text, seconds=COMMAND_S):
         self.l1.until(f"grep -qF -e {shlex.quote(text)} {self.log}", seconds)
 
     def tell(self, line):
@@ -109,7 +109,7 @@ class World:
 
     def boot(self, name, *options, **keys):
         """Boots it and waits until the bare-metal guest is ready."""
-        self.vore("boot", self.define(name, **keys), *options, seconds=120).ok()
+        self.vore("boot", self.define(name, **keys), *options).ok()
         guest = Guest(self, name).listen()
         guest.says("ready")
         return guest
