@@ -8,11 +8,23 @@ from l1 import BUILD
 from passed import DEVICES, DRIVE_A, DRIVE_B, NVME, is_back, make_bootable, open_entries, snapshot
 from world import Guest
 
+# Some sixty boots of a guest: only with --long.
+pytestmark = pytest.mark.long
+
+
+# Those at which something happens to devices, or to what has them; all others only with --long.
+CLOSE = ("start:claim:", "start:bind:", "start:access:", "start:spawn:", "start:record:", "start:exec:", "start:run:",
+         "stop:exit:", "undo:device:", "undo:acl:")
+
 
 def points():
     """As vored itself lists them; a build without test hooks has none."""
     listed = subprocess.run([BUILD / "vored", "--list-test-kills"], capture_output=True, text=True)
     return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def long_unless(wanted, values):
+    return [v if wanted(v) else pytest.param(v, marks=pytest.mark.long) for v in values]
 
 
 def test_there_are_points():
@@ -30,9 +42,10 @@ def kept():
 def saved(world, kept):
     """A saved VM, not running, and no vored; `kept["before"]` is sysfs then."""
     if not kept:
-        make_bootable(world.l1, DRIVE_B, "nvme-b")
+        for address in (DRIVE_A, DRIVE_B):  # the firmware begins with the one that is ready first
+            make_bootable(world.l1, address, "drive")
         world.start_vored()
-        path = world.define("vm", disks=[], vfio=[{**NVME, "index": 0}, {**NVME, "index": 1}],
+        path = world.define("vm", disks=[], vfio=[{**NVME, "index": 1}, {**NVME, "index": 0}],
                             machine={"features": ["spice"]}, spice={"socket-path": "/run/lab/spice.link"})
         world.vore("boot", path, "--save", seconds=120).ok()
         world.vore("kill", "vm").ok()
@@ -74,14 +87,14 @@ def recover(world, before):
     world.end_vored()
 
 
-@pytest.mark.parametrize("point", points())
+@pytest.mark.parametrize("point", long_unless(lambda p: p.startswith(CLOSE), points()))
 def test_killed_at(saved, kept, point):
     saved.start_vored(VORE_TEST_KILL=point)
     provoke(saved, point)
     recover(saved, kept["before"])
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9, 1.2, 1.5])
+@pytest.mark.parametrize("seconds", long_unless(lambda s: s in (0.6, 1.2), [0.3, 0.6, 0.9, 1.2, 1.5]))
 def test_killed_at_any_time(saved, kept, seconds):
     saved.start_vored()
     saved.l1.run(f"vore start vm & sleep {seconds}; kill -9 $(cat /run/lab/vored.pid); wait").ok()
@@ -100,7 +113,8 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("point", ["start:bind:after", "start:claim:after", "undo:device:before", "undo:device:after"])
+@pytest.mark.parametrize("point", long_unless(lambda p: p.endswith(":after"), [
+    "start:bind:after", "start:claim:before", "undo:device:before", "undo:device:after"]))
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_from_elsewhere(saved, kept, where, point):
     l1 = saved.l1
