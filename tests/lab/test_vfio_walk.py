@@ -182,7 +182,7 @@ def daemon(l1):
             "entries": open_entries(l1, "soak"), "lists": l1.out("getfacl -nsRp /dev 2>/dev/null")}, rss
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [pytest.param(n, marks=pytest.mark.long) for n in (6, 50)])
 def test_soak(host, before, rounds):
     """Every fifth round its QEMU is killed."""
     l1, keys = host.l1, {"disks": [], "vfio": [{**NVME, "index": 1}]}
