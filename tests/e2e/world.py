@@ -310,6 +310,9 @@ class World:
                 if path.is_file():
                     shutil.copy2(path, self.programs)
             shutil.copytree(ROOT / "lua", self.programs / "lua")
+            if host := self.exact_env.get("VORE_HOST_ROOT"):
+                shutil.copytree(host, self.programs / "host", symlinks=True)
+                self.exact_env = {**self.exact_env, "VORE_HOST_ROOT": str(self.programs / "host")}
             subprocess.run(["chmod", "-R", "a+rX", self.programs], check=True)
             lines = with_qemu(lines, script=self.programs / "lua/qemu.lua")
         if NEWER_QEMU:
