@@ -146,33 +146,43 @@ static void timer_update(struct qmp *q) {
         (void) sd_event_source_set_enabled(q->timer, earliest ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-/* Before ready() only the negotiation is for sending. */
-static struct command *sendable(struct qmp *q) {
+/* The command whose reply comes next, NULL if none is under way. Before ready() that is only the negotiation. */
+static struct command *awaited(struct qmp *q) {
         if (q->first && (q->state == READY || (q->state == NEGOTIATING && q->first->negotiation)))
                 return q->first;
         return NULL;
 }
 
-/* Sends what is still to be sent of the first command. Trouble is left for the reading side to find. */
-static void flush(struct qmp *q) {
-        struct command *c = sendable(q);
+/* The command whose bytes go next: the awaited one, and behind the negotiation one more, so that a machine that was
+ * just built has its first question already. QEMU answers in order. */
+static struct command **sendable(struct qmp *q) {
+        struct command *c = awaited(q);
 
-        while (c && c->sent < c->len) {
+        if (!c)
+                return NULL;
+        if (c->sent < c->len)
+                return &q->first;
+        return c->negotiation && c->next && c->next->sent < c->next->len ? &c->next : NULL;
+}
+
+/* Sends what can be sent. Trouble is left for the reading side to find. */
+static void flush(struct qmp *q) {
+        struct command **at;
+        bool blocked = false;
+
+        while (!blocked && (at = sendable(q))) {
+                struct command *c = *at;
                 ssize_t n = send(q->fd, c->text + c->sent, c->len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
                 if (n < 0 && errno == EINTR)
                         continue;
-                if (n < 0)
-                        break;
-                c->sent += (size_t) n;
-                if (c->sent == c->len && c->expired) {
-                        command_free(queue_take(q, &q->first));
-                        c = sendable(q);
-                }
+                blocked = n < 0;
+                c->sent += n < 0 ? 0 : (size_t) n;
+                if (c->sent == c->len && c->expired)
+                        command_free(queue_take(q, at));
         }
         if (q->state != CLOSED)
-                (void) sd_event_source_set_io_events(q->io,
-                                                     c && c->sent < c->len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+                (void) sd_event_source_set_io_events(q->io, sendable(q) ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static int submit(struct qmp *q, json_t *message, struct command **ret, struct error *err) {
@@ -195,8 +205,7 @@ static void arm(struct qmp *q, struct command *c, unsigned timeout_ms, qmp_reply
                 c->deadline_us = clock_monotonic_us() + (uint64_t) timeout_ms * 1000;
                 timer_update(q);
         }
-        if (q->first == c)
-                flush(q);
+        flush(q);
 }
 
 int qmp_execute(struct qmp *q, const char *command, json_t *args, unsigned timeout_ms, qmp_reply_fn fn,
@@ -275,7 +284,7 @@ static void reply(struct qmp *q, const struct command *c, json_t *message) {
 
 static int on_reply(struct qmp *q, json_t *message, struct error *err) {
         const json_t *id = json_object_get(message, "id");
-        struct command *c = sendable(q);
+        struct command *c = awaited(q);
         int r = 0;
 
         /* A reply without an id answers the command under way (QEMU could not read that one's id); one with

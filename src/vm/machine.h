@@ -56,6 +56,7 @@ struct vm {
         int qmp_fd, qmp_user_fd, console_fd; /* listening, until QEMU has them */
         struct qmp *qmp;
         bool qmp_ready;
+        bool vcpus_asked; /* the answer is on its way */
         unsigned qmp_losses;
         unsigned drained; /* QEMU is gone; its monitor had so many more turns of the loop */
         sd_event_source *pidfd_source, *report_source, *timer;

@@ -318,7 +318,33 @@ static int qemu_ending(struct vm *vm, struct error *err) {
         return r < 0 ? r : 1;
 }
 
-/* The first command's reply, not the greeting, proves that the machine is built (qmp.h: ready). */
+/* Was this answer lost because QEMU goes away? */
+static bool closing(struct vm *vm, const struct error *err) {
+        return err && err->code == -ECONNRESET && qemu_ending(vm, NULL) > 0;
+}
+
+static void vcpus_known(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error none = ERROR_INIT;
+
+        vm->vcpus_asked = false;
+        vm_timer_off(vm);
+        if (vm->op.table != &start_table || vm->ending || closing(vm, err))
+                return;
+        if (reply && json_array_size(reply) == 0)
+                error_set(&none, -EPROTO, "QEMU has no virtual CPU");
+        step_finish(vm, reply ? &none : err);
+}
+
+static int vcpus_ask(struct vm *vm, struct error *err) {
+        int r = qmp_execute(vm->qmp, "query-cpus-fast", NULL, 0, vcpus_known, vm, err);
+
+        vm->vcpus_asked = r >= 0;
+        return r;
+}
+
+/* The first command's reply, not the greeting, proves that the machine is built (qmp.h: ready). The question of the
+ * next step goes along, which spares a trip to QEMU and back; the answer comes after ready() all the same. */
 static int step_connect(struct vm *vm, struct error *err) {
         _cleanup_error_ struct error warn = ERROR_INIT;
 
@@ -330,30 +356,19 @@ static int step_connect(struct vm *vm, struct error *err) {
         /* QEMU has ended already: its exit says why. */
         if (r == -ECONNREFUSED)
                 return qemu_ending(vm, err);
+        /* An adopted start is asked first how far it came. */
+        if (r >= 0 && vm->plan)
+                r = vcpus_ask(vm, err);
         if (r >= 0)
                 r = vm_timer(vm, clock_monotonic_us() + CONNECT_TIMEOUT_US, connect_timeout, err);
         return r < 0 ? r : 1;
 }
 
-/* Was this answer lost because QEMU goes away? */
-static bool closing(struct vm *vm, const struct error *err) {
-        return err && err->code == -ECONNRESET && qemu_ending(vm, NULL) > 0;
-}
-
-static void vcpus_known(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
-        struct vm *vm = data;
-        _cleanup_error_ struct error none = ERROR_INIT;
-
-        if (vm->op.table != &start_table || vm->ending || closing(vm, err))
-                return;
-        if (reply && json_array_size(reply) == 0)
-                error_set(&none, -EPROTO, "QEMU has no virtual CPU");
-        step_finish(vm, reply ? &none : err);
-}
-
 static int step_vcpus(struct vm *vm, struct error *err) {
-        int r = qmp_execute(vm->qmp, "query-cpus-fast", NULL, ANSWER_TIMEOUT_MS, vcpus_known, vm, err);
+        int r = vm->vcpus_asked ? 0 : vcpus_ask(vm, err);
 
+        if (r >= 0)
+                r = vm_timer(vm, clock_monotonic_us() + ANSWER_TIMEOUT_MS * UINT64_C(1000), connect_timeout, err);
         return r < 0 ? r : 1;
 }
 

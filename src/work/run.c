@@ -54,6 +54,7 @@ int work_run(const char *name, unsigned deadline_ms, work_fn fn, void *arg, json
                 struct error own = ERROR_INIT;
 
                 r = worker_collect(&w, ret, &own);
+                (void) worker_reap(w.pidfd);
                 if (r == -ECHILD || r == -EFBIG)
                         (void) error_prefix(&own, "%s", name);
                 return r < 0 ? error_move(err, &own) : 0;

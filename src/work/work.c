@@ -65,21 +65,29 @@ static void work_finish(struct work *w, json_t *result, struct error *error, pid
         error_done(error);
 }
 
+/* Its report has ended, or it is dead: the result counts, and it is reaped now or when it dies. */
+static void work_collect(struct work *w) {
+        struct error error = ERROR_INIT;
+        json_t *result = NULL;
+        int r = worker_collect(&w->worker, &result, &error);
+
+        if (r == -ECHILD || r == -EFBIG)
+                (void) error_prefix(&error, "%s", w->name);
+        work_orphan(w);
+        work_finish(w, result, &error, 0);
+}
+
 static int on_death(sd_event_source *s, int fd, uint32_t revents, void *data) {
         struct work *w = data;
         struct error error = ERROR_INIT;
-        json_t *result = NULL;
-        int r;
 
-        if (w->failure.code < 0) {
-                (void) worker_reap(w->worker.pidfd);
-                (void) error_move(&error, &w->failure);
-        } else {
-                r = worker_collect(&w->worker, &result, &error);
-                if (r == -ECHILD || r == -EFBIG)
-                        (void) error_prefix(&error, "%s", w->name);
+        if (w->failure.code == 0) {
+                work_collect(w);
+                return 0;
         }
-        work_finish(w, result, &error, 0);
+        (void) worker_reap(w->worker.pidfd);
+        (void) error_move(&error, &w->failure);
+        work_finish(w, NULL, &error, 0);
         return 0;
 }
 
@@ -95,6 +103,11 @@ static int on_report(sd_event_source *s, int fd, uint32_t revents, void *data) {
         int r;
 
         r = worker_read(&w->worker);
+        if (r > 0 && w->worker.report.len > 0) {
+                work_collect(w);
+                return 0;
+        }
+        /* It ended without a word: its death says why. */
         if (r > 0)
                 w->report = sd_event_source_disable_unref(w->report);
         if (r == -EFBIG)

@@ -64,7 +64,10 @@ _noreturn_ static void child_main(int report_fd, pid_t parent, work_fn fn, void 
                 _exit(EXIT_FAILURE);
         child_reset_signals();
         r = fn(arg, report_fd, &result, &error);
-        _exit(child_report(report_fd, r, result, &error) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+        r = child_report(report_fd, r, result, &error);
+        /* The reader need not wait until the kernel has taken this process apart. */
+        (void) close(report_fd);
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 /* A pipe whose write end is no standard descriptor, even if the caller has closed those. */
@@ -169,14 +172,14 @@ int worker_collect(struct worker *w, json_t **ret, struct error *err) {
         int r;
 
         r = worker_read(w);
-        if (waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG) < 0)
-                info.si_code = CLD_EXITED; /* reaped by somebody else: the report still counts */
         if (r == -EFBIG)
                 return error_set(err, r, "its result is larger than %d MiB", WORK_RESULT_MAX / 1024 / 1024);
         if (r < 0)
                 return error_errno(err, r, "cannot read its report");
         if (w->report.len > 0)
                 return report_parse(w, ret, err);
+        if (waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+                info.si_code = CLD_EXITED; /* reaped by somebody else */
         if (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
                 return error_set(err, -ECHILD, "ended by signal %d (%s)", info.si_status,
                                  strsignal(info.si_status));

@@ -15,15 +15,15 @@ struct worker {
 
 /* Forks. The child closes every descriptor but stderr and its pipe (0 and 1 become /dev/null), takes default
  * signal dispositions and an empty mask, dies with its parent, calls fn, writes {"result": …} or
- * {"error": {"code": …, "text": …}} and exits. */
+ * {"error": {"code": …, "text": …}}, closes its pipe and exits. */
 int worker_spawn(struct worker *w, work_fn fn, void *arg, struct error *err);
 
 /* Reads what there is. 0: more may come; 1: the end of the pipe (now closed); -EFBIG: more than
  * WORK_RESULT_MAX; -errno. */
 int worker_read(struct worker *w);
 
-/* After the death: reads the rest, reaps it and gives its result or its error. -ECHILD: it died by a signal
- * or said nothing. */
+/* After the end of its report, or its death: reads the rest and gives its result or its error. -ECHILD: it died by
+ * a signal or said nothing. Does not reap it. */
 int worker_collect(struct worker *w, json_t **ret, struct error *err);
 
 /* Reaps if it is dead: true. Never blocks. */

@@ -188,23 +188,45 @@ static void negotiation(void **state) {
         spin(b, 0);
         hear_nothing(b);
         execute(b, "early", 0);
+        execute(b, "later", 0);
         hear_nothing(b);
         say(b, greeting);
-        int64_t id = hear_command(b, "qmp_capabilities");
-        hear_nothing(b);
+        int64_t id = hear_command(b, "qmp_capabilities"), early = hear_command(b, "early");
+        hear_nothing(b); /* one goes along, no more */
         expect(b, "");
         answer(b, id, "\"return\": {}");
         expect(b, "ready 7.2.22;");
-        answer(b, hear_command(b, "early"), "\"return\": {\"a\": 1}");
+        hear_nothing(b);
+        answer(b, early, "\"return\": {\"a\": 1}");
         expect(b, "reply {\"a\":1};");
+        answer(b, hear_command(b, "later"), "\"return\": 2");
+        expect(b, "reply 2;");
+}
+
+/* What goes along and is not answered in time: its late answer belongs to nobody. */
+static void negotiation_slow(void **state) {
+        struct bench *b = *state;
+
+        execute(b, "early", 20);
+        say(b, greeting);
+        int64_t id = hear_command(b, "qmp_capabilities"), early = hear_command(b, "early");
+        spin(b, 100);
+        expect(b, "error -110 ;");
+        answer(b, id, "\"return\": {}");
+        expect(b, "ready 7.2.22;");
+        answer(b, early, "\"return\": {}");
+        execute(b, "next", 0);
+        answer(b, hear_command(b, "next"), "\"return\": 3");
+        expect(b, "reply 3;");
 }
 
 static void negotiation_refused(void **state) {
         struct bench *b = *state;
 
+        execute(b, "early", 0);
         say(b, greeting);
         answer(b, hear_command(b, "qmp_capabilities"), "\"error\": {\"class\": \"C\", \"desc\": \"no\"}");
-        expect(b, "closed -71;");
+        expect(b, "error -104 ;closed -71;");
 }
 
 static void no_greeting(void **state) {
@@ -627,6 +649,7 @@ static void connecting(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(negotiation),
+                TEST(negotiation_slow),
                 TEST(negotiation_refused),
                 TEST(no_greeting),
                 TEST(partial_and_joined),

@@ -42,7 +42,17 @@ static void seen_done(const json_t *result, const struct error *err, pid_t stuck
         seen->stuck_pid = stuck_pid;
         if (err)
                 (void) error_set(&seen->error, err->code, "%s", error_text(err));
-        (void) sd_event_exit(seen->loop, 0);
+}
+
+/* Until done was called; then the loop alone reaps whoever it still has. */
+static void seen_wait(struct seen *seen) {
+        uint64_t end = clock_monotonic_us() + 20 * 1000 * 1000;
+
+        while (seen->calls == 0)
+                assert_true(sd_event_run(seen->loop, UINT64_MAX) >= 0);
+        while (!seen->stuck_pid && waitid(P_ALL, 0, &(siginfo_t) { 0 }, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               clock_monotonic_us() < end)
+                assert_true(sd_event_run(seen->loop, 10 * 1000) >= 0);
 }
 
 /* Both ways: with a loop and without. */
@@ -56,9 +66,10 @@ static int run_both(unsigned deadline_ms, work_fn fn, void *arg, json_t **ret, s
         assert_int_equal(sd_event_new(&seen.loop), 0);
         assert_int_equal(
                 work_start(seen.loop, "the test", deadline_ms, fn, arg, seen_done, &seen, &work, err), 0);
-        assert_true(sd_event_loop(seen.loop) >= 0);
+        seen_wait(&seen);
         sd_event_unref(seen.loop);
         assert_int_equal(seen.calls, 1);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nothing left to reap */
         assert_int_equal(seen.stuck_pid, 0);
 
         r = work_run("the test", deadline_ms, fn, arg, &sync_result, &sync_error);
@@ -228,7 +239,7 @@ static void test_stuck(void **state) {
         assert_int_equal(sd_event_new(&seen.loop), 0);
         assert_int_equal(work_start(seen.loop, "the test", 50, fn_hang, NULL, seen_done, &seen, &work, NULL),
                          0);
-        assert_true(sd_event_loop(seen.loop) >= 0);
+        seen_wait(&seen);
         assert_int_equal(seen.error.code, -ETIMEDOUT);
         assert_non_null(strstr(error_text(&seen.error), "cannot be killed"));
         assert_true(seen.stuck_pid > 0);
@@ -244,6 +255,34 @@ static void test_stuck(void **state) {
         assert_int_equal(kill(seen.stuck_pid, SIGKILL), 0);
         sd_event_unref(seen.loop);
         assert_true(waitpid(seen.stuck_pid, NULL, 0) > 0);
+}
+
+/* Says all that it has to say, and lives on. */
+static int fn_lingers(void *arg, int report_fd, json_t **ret, struct error *err) {
+        work_report_raw(report_fd, -EXDEV, "said");
+        (void) close(report_fd);
+        (void) usleep(1000 * 1000);
+        _exit(EXIT_FAILURE);
+}
+
+/* Done comes with the end of the report: nobody waits for the death, and the loop reaps it when it comes. */
+static void test_report_is_the_end(void **state) {
+        struct seen seen = { 0 };
+        struct work *work = NULL;
+        uint64_t start = clock_monotonic_us();
+
+        assert_int_equal(sd_event_new(&seen.loop), 0);
+        assert_int_equal(work_start(seen.loop, "the test", 20000, fn_lingers, NULL, seen_done, &seen, &work, NULL),
+                         0);
+        while (seen.calls == 0)
+                assert_true(sd_event_run(seen.loop, UINT64_MAX) >= 0);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* it still lives */
+        assert_int_equal(seen.error.code, -EXDEV);
+        seen_wait(&seen);
+        assert_true(clock_monotonic_us() - start >= 900 * 1000);
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        error_done(&seen.error);
+        sd_event_unref(seen.loop);
 }
 
 static int on_later(sd_event_source *s, uint64_t usec, void *data) {
@@ -352,6 +391,7 @@ int main(void) {
                 cmocka_unit_test(test_report_raw),
                 cmocka_unit_test(test_deadline),
                 cmocka_unit_test(test_stuck),
+                cmocka_unit_test(test_report_is_the_end),
                 cmocka_unit_test(test_cancel),
                 cmocka_unit_test(test_clean_child),
                 cmocka_unit_test(test_leftover_process),
