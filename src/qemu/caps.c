@@ -119,7 +119,7 @@ int caps_store(const char *cache_dir, const char *binary, const char *text, stru
         _cleanup_free_ char *path = cache_path(cache_dir, binary);
         int r = file_mkdirs(cache_dir, 0755, err);
 
-        /* Not synced: what a power loss leaves of it is found out by caps_parse() and made anew. */
+        /* Not synced: what a power loss leaves of it is found out by caps_load() and made anew. */
         return r < 0 ? r : file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644, false, err);
 }
 
@@ -132,21 +132,6 @@ bool caps_known(const char *cache_dir, const char *binary) {
         size_t n = strlen(identity);
         _cleanup_free_ char *first = xcalloc(1, n + 2);
         return pread(fd, first, n + 1, 0) == (ssize_t) n + 1 && strncmp(first, identity, n) == 0 && first[n] == '\n';
-}
-
-int caps_load(const char *cache_dir, const char *binary, struct caps *ret, struct error *err) {
-        _cleanup_free_ char *identity = NULL, *text = NULL, *path = cache_path(cache_dir, binary);
-        int r = caps_identity(binary, &identity, err);
-
-        if (r < 0)
-                return r;
-        r = file_read(AT_FDCWD, path, CAPS_FILE_MAX, &text, NULL, err);
-        if (r < 0 && r != -ENOENT)
-                return r;
-        if (r == -ENOENT || !str_starts(text, identity) || text[strlen(identity)] != '\n' ||
-            caps_parse(text, ret, NULL) < 0)
-                return error_set(err, -ENOENT, "%s has not been asked yet what it can do", binary);
-        return 0;
 }
 
 /* Where a line's key (two words) ends: space and line break sort before what names are made of. */
@@ -258,24 +243,52 @@ static bool lines_sorted(const char *text) {
         return true;
 }
 
+static const char version_word[] = "version ";
+
+/* The version's line sorts behind all others: a file that was cut off has none. NULL then. */
+static const char *last_version(const char *text, size_t len) {
+        const char *line = len < 2 || text[len - 1] != '\n' ? NULL : memrchr(text, '\n', len - 1);
+
+        return line && str_starts(line + 1, version_word) ? line + 1 + strlen(version_word) : NULL;
+}
+
+/* text is stolen. */
+static struct caps caps_of(char *text, size_t len, const char *version) {
+        char *copy = strndup(version, strcspn(version, "\n"));
+
+        if (!copy)
+                log_oom();
+        return (struct caps){ .text = text, .len = len, .version = copy };
+}
+
 int caps_parse(const char *text, struct caps *ret, struct error *err) {
-        _cleanup_caps_ struct caps c = CAPS_INIT;
         size_t len = strlen(text);
 
         if (len == 0 || len > CAPS_FILE_MAX || !str_starts(text, magic) || text[len - 1] != '\n' ||
             !lines_sorted(text))
                 return error_set(err, -EBADMSG, "not a file of QEMU's capabilities");
-        c.text = xstrdup(text);
-        c.len = len;
-        const char *version = strstr(c.text, "\nversion ");
+        const char *version = last_version(text, len);
         if (!version)
                 return error_set(err, -EBADMSG, "a file of QEMU's capabilities without a version");
-        version += strlen("\nversion ");
-        c.version = strndup(version, strcspn(version, "\n"));
-        if (!c.version)
-                log_oom();
-        *ret = c;
-        c = CAPS_INIT;
+        *ret = caps_of(xstrdup(text), len, version);
+        return 0;
+}
+
+/* Our own file, whole or not: its lines need not be held against each other at every start. */
+int caps_load(const char *cache_dir, const char *binary, struct caps *ret, struct error *err) {
+        _cleanup_free_ char *identity = NULL, *text = NULL, *path = cache_path(cache_dir, binary);
+        size_t len;
+        int r = caps_identity(binary, &identity, err);
+
+        if (r < 0)
+                return r;
+        r = file_read(AT_FDCWD, path, CAPS_FILE_MAX, &text, &len, err);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        const char *version = r < 0 || strlen(text) != len ? NULL : last_version(text, len);
+        if (!version || !str_starts(text, identity) || text[strlen(identity)] != '\n')
+                return error_set(err, -ENOENT, "%s has not been asked yet what it can do", binary);
+        *ret = caps_of(TAKE_PTR(text), len, version);
         return 0;
 }
 

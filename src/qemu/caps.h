@@ -28,9 +28,9 @@ int caps_probe(const char *binary, int deadline_ms, char **ret_text, struct erro
 int caps_identity(const char *binary, char **ret, struct error *err);
 /* Looks into cache_dir; -ENOENT if there is nothing for this binary as it is now. */
 int caps_load(const char *cache_dir, const char *binary, struct caps *ret, struct error *err);
-/* Keeps text (of caps_probe) in cache_dir, which is made if need be; replaces what was there. */
 /* Is there something for this binary as it is now? Cheap: only the first line is looked at. */
 bool caps_known(const char *cache_dir, const char *binary);
+/* Keeps text (of caps_probe) in cache_dir, which is made if need be; replaces what was there. */
 int caps_store(const char *cache_dir, const char *binary, const char *text, struct error *err);
 /* From text (a captured host's file). -EBADMSG if it is none. */
 int caps_parse(const char *text, struct caps *ret, struct error *err);

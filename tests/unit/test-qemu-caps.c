@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -215,6 +216,21 @@ static void cache_broken(void **state) {
         assert_int_equal(caps_store(b->cache, b->binary, cut, NULL), 0);
         assert_int_equal(load(b), -ENOENT);
         assert_int_equal(caps_store(b->cache, b->binary, "", NULL), 0);
+        assert_int_equal(load(b), -ENOENT);
+        /* Whole lines, but not all of them. */
+        _cleanup_free_ char *half = xasprintf("%s\ndevice nvme\n", identity);
+        assert_int_equal(caps_store(b->cache, b->binary, half, NULL), 0);
+        assert_int_equal(load(b), -ENOENT);
+        /* A block that never reached the disk. */
+        store(b);
+        _cleanup_free_ char *pattern = xasprintf("%s/qemu-*.caps", b->cache);
+        glob_t found;
+        assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+        assert_int_equal(found.gl_pathc, 1);
+        int fd = open(found.gl_pathv[0], O_WRONLY | O_CLOEXEC);
+        globfree(&found);
+        assert_int_equal(pwrite(fd, "\0\0\0\0", 4, (off_t) strlen(identity) + 3), 4);
+        close(fd);
         assert_int_equal(load(b), -ENOENT);
 }
 
