@@ -31,35 +31,86 @@ static acl_entry_t entry_find(acl_t acl, uid_t uid) {
         return NULL;
 }
 
-static int entry_allow(acl_t *acl, uid_t uid, bool write) {
-        acl_entry_t entry = entry_find(*acl, uid);
+static int perms_get(acl_entry_t entry) {
+        acl_permset_t perms;
+        int all = 0;
+
+        if (acl_get_permset(entry, &perms) < 0)
+                return -errno;
+        for (int bit = ACL_EXECUTE; bit <= ACL_READ; bit <<= 1)
+                all |= acl_get_perm(perms, (acl_perm_t) bit) > 0 ? bit : 0;
+        return all;
+}
+
+static int perms_set(acl_entry_t entry, int wanted) {
         acl_permset_t perms;
 
-        if (!entry && (acl_create_entry(acl, &entry) < 0 || acl_set_tag_type(entry, ACL_USER) < 0 ||
-                       acl_set_qualifier(entry, &uid) < 0))
+        if (acl_get_permset(entry, &perms) < 0 || acl_clear_perms(perms) < 0)
                 return -errno;
-        if (acl_get_permset(entry, &perms) < 0 || acl_clear_perms(perms) < 0 ||
-            acl_add_perm(perms, ACL_READ) < 0 || (write && acl_add_perm(perms, ACL_WRITE) < 0) ||
-            acl_calc_mask(acl) < 0)
-                return -errno;
+        for (int bit = ACL_EXECUTE; bit <= ACL_READ; bit <<= 1)
+                if (wanted & bit && acl_add_perm(perms, (acl_perm_t) bit) < 0)
+                        return -errno;
         return 0;
 }
 
-/* A mask without named entries would only narrow the group: it goes with the last of them. */
-static int mask_fit(acl_t *acl) {
-        acl_entry_t entry, mask = NULL;
-        bool named = false;
+/* What a list has beside the users' entries. */
+struct list {
+        acl_entry_t mask, group; /* NULL: none */
+        bool named;
+        int needed; /* what a mask must let through, for no entry to lose by it */
+};
 
-        for (int which = ACL_FIRST_ENTRY; acl_get_entry(*acl, which, &entry) == 1; which = ACL_NEXT_ENTRY) {
+static void list_read(acl_t acl, struct list *ret) {
+        acl_entry_t entry;
+
+        *ret = (struct list){ 0 };
+        for (int which = ACL_FIRST_ENTRY; acl_get_entry(acl, which, &entry) == 1; which = ACL_NEXT_ENTRY) {
                 acl_tag_t tag = 0;
 
                 (void) acl_get_tag_type(entry, &tag);
-                named |= tag == ACL_USER || tag == ACL_GROUP;
-                mask = tag == ACL_MASK ? entry : mask;
+                if (tag == ACL_MASK)
+                        ret->mask = entry;
+                if (tag == ACL_GROUP_OBJ)
+                        ret->group = entry;
+                if (tag == ACL_USER || tag == ACL_GROUP)
+                        ret->named = true;
+                if (tag == ACL_USER || tag == ACL_GROUP || tag == ACL_GROUP_OBJ)
+                        ret->needed |= MAX(perms_get(entry), 0);
         }
-        if (named)
-                return acl_calc_mask(acl);
-        return mask ? acl_delete_entry(*acl, mask) : 0;
+}
+
+/* The mask gets no wider than this entry needs: it may be narrow for the sake of others. */
+static int entry_allow(acl_t *acl, uid_t uid, int wanted) {
+        acl_entry_t entry = entry_find(*acl, uid), mask;
+        struct list list;
+
+        list_read(*acl, &list);
+        int before = list.mask ? perms_get(list.mask) : list.group ? perms_get(list.group) : 0;
+        if (!entry && (acl_create_entry(acl, &entry) < 0 || acl_set_tag_type(entry, ACL_USER) < 0 ||
+                       acl_set_qualifier(entry, &uid) < 0))
+                return -errno;
+        int r = perms_set(entry, perms_get(entry) | wanted);
+        if (r < 0 || before < 0)
+                return MIN(r, before);
+        list_read(*acl, &list); /* a new entry may have moved them */
+        mask = list.mask;
+        if (!mask && (acl_create_entry(acl, &mask) < 0 || acl_set_tag_type(mask, ACL_MASK) < 0))
+                return -errno;
+        return perms_set(mask, before | wanted);
+}
+
+/* A mask without named entries would only narrow the group: it goes with the last of them. */
+static int mask_fit(acl_t *acl, int wanted) {
+        struct list list;
+
+        list_read(*acl, &list);
+        if (!list.mask || wanted == ACL_MASK_LEAVE)
+                return 0;
+        if (wanted >= 0)
+                return perms_set(list.mask, wanted);
+        if (list.named)
+                return perms_set(list.mask, list.needed);
+        return acl_delete_entry(*acl, list.mask) < 0 ? -errno : 0;
 }
 
 /* What is looked at is what gets the list, also when somebody puts something else at the path meanwhile. */
@@ -74,35 +125,70 @@ static int node_open(const char *path, struct stat *ret_st, struct error *err) {
         return TAKE_FD(fd);
 }
 
-int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
-        mode_t wanted = write ? 06 : 04;
+int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *err) {
         struct stat st;
+        struct list list;
         _cleanup_close_ int fd = node_open(path, &st, err);
 
-        if (fd < 0 || (st.st_mode & wanted) == wanted)
-                return MIN(fd, 0);
+        if (fd < 0)
+                return fd;
         _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
         _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
-        int r = acl ? entry_allow(&acl, uid, write) : -errno;
-        if (r >= 0 && acl_set_file(node, ACL_TYPE_ACCESS, acl) < 0)
-                r = -errno;
-        if (r < 0)
-                return error_errno(err, r, "cannot give the VM access to %s", path);
+        if (!acl && errno != ENOTSUP)
+                return error_errno(err, errno, "cannot read the access list of %s", path);
+        *ret = (struct acl_before){ -1, ACL_MASK_AS_NEEDED };
+        if (!acl)
+                return 0;
+        acl_entry_t entry = entry_find(acl, uid);
+        list_read(acl, &list);
+        if (entry)
+                ret->user = perms_get(entry);
+        if (list.mask && (!list.named || perms_get(list.mask) != list.needed))
+                ret->mask = perms_get(list.mask);
         return 0;
 }
 
-int acl_revoke(const char *path, uid_t uid, struct error *err) {
+int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
+        int wanted = ACL_READ | (write ? ACL_WRITE : 0);
+        struct stat st;
+        _cleanup_close_ int fd = node_open(path, &st, err);
+
+        if (fd < 0)
+                return fd;
+        _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
+        _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
+        int r = acl ? 0 : -errno;
+        if (((int) st.st_mode & wanted) == wanted && !(acl && entry_find(acl, uid)))
+                return 0;
+        if (r >= 0)
+                r = entry_allow(&acl, uid, wanted);
+        if (r >= 0 && acl_set_file(node, ACL_TYPE_ACCESS, acl) < 0)
+                r = -errno;
+        return r < 0 ? error_errno(err, r, "cannot give the VM access to %s", path) : 0;
+}
+
+static int entry_restore(acl_t acl, uid_t uid, int user) {
+        acl_entry_t entry = entry_find(acl, uid);
+
+        if (!entry)
+                return 0;
+        if (user >= 0)
+                return perms_set(entry, user);
+        return acl_delete_entry(acl, entry) < 0 ? -errno : 0;
+}
+
+int acl_restore(const char *path, uid_t uid, const struct acl_before *before, struct error *err) {
         _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
 
         if (!acl)
-                return errno == ENOENT ? 0 :
-                                         error_errno(err, errno, "cannot read the access list of %s", path);
-        acl_entry_t entry = entry_find(acl, uid);
-        if (!entry)
-                return 0;
-        /* Without other named users the node gets its plain mode back. */
-        if (acl_delete_entry(acl, entry) < 0 || mask_fit(&acl) < 0 ||
-            acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
-                return error_errno(err, errno, "cannot take the VM's access to %s back", path);
-        return 0;
+                return errno == ENOENT || errno == ENOTSUP ?
+                               0 :
+                               error_errno(err, errno, "cannot read the access list of %s", path);
+        _cleanup_(acl_freep) acl_t now = acl_dup(acl);
+        int r = now ? entry_restore(acl, uid, before->user) : -errno;
+        if (r >= 0)
+                r = mask_fit(&acl, before->mask);
+        if (r >= 0 && acl_cmp(acl, now) != 0 && acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+                r = -errno;
+        return r < 0 ? error_errno(err, r, "cannot take the VM's access to %s back", path) : 0;
 }

@@ -90,6 +90,8 @@ int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, v
         vm->adopted = done;
         vm->adopted_data = data;
         *ret = vm;
+        if (vm_active(vm))
+                (void) undo_open(vm, NULL);
         if (vm_active(vm) && process_alive(vm, pid, start_time)) {
                 vm->process.pid = pid;
                 vm->process.start_time = start_time;

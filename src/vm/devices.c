@@ -167,7 +167,7 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
 /* What has changed since the plan was made: other machines, and devices that hang. Before anything is touched. */
 static int others_check(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
-        struct vm_uses uses = { 0 };
+        _cleanup_uses_ struct vm_uses uses = { 0 };
         int r = 0;
 
         if (vm->env->uses)
@@ -183,8 +183,6 @@ static int others_check(struct vm *vm, struct error *err) {
                                                            "stop %s gives it back)", d->address, uses.devices[k].vm,
                                               uses.devices[k].address, uses.devices[k].vm);
         }
-        free(uses.disks);
-        free(uses.devices);
         return r;
 }
 

@@ -167,6 +167,8 @@ int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);
 void undo_drop(struct vm *vm);
 /* Newest first; what cannot be undone is warned about. Calls end_finish() at the end, maybe later. */
 void undo_all(struct vm *vm);
+/* Opens the journal, so that others see what this machine has (access.c). */
+int undo_open(struct vm *vm, struct error *err);
 /* The undo that went on later is done, or failed with err. */
 void undo_continue(struct vm *vm, const struct error *err);
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
@@ -193,6 +195,26 @@ int devices_claim(struct vm *vm, struct error *err);
 int devices_give_back(struct vm *vm, const json_t *args, struct error *err);
 void devices_free(struct vm *vm);
 
-/* acl.c: adds or removes the named user's entry on a device node. */
+/* acl.c: one user's entry in the access list of a device node. Permissions are libacl's: r 4, w 2, x 1. */
+struct acl_before {
+        int user; /* what the user's own entry allowed; -1: there was none */
+        int mask; /* as it was, or one of: */
+};
+enum {
+        ACL_MASK_AS_NEEDED = -1, /* just what the entries need, no mask where there are no named ones */
+        ACL_MASK_LEAVE = -2,     /* not to be touched */
+};
+/* -EINVAL: it is no device node. */
+int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *err);
+/* Adds to what the user may do; nothing where everybody may already. */
 int acl_grant(const char *path, uid_t uid, bool write, struct error *err);
-int acl_revoke(const char *path, uid_t uid, struct error *err);
+/* The user's entry and the mask are again as they were. An entry that somebody has removed meanwhile stays away:
+ * logind takes its user's at the end of a session. All other entries are left alone. */
+int acl_restore(const char *path, uid_t uid, const struct acl_before *before, struct error *err);
+
+/* access.c: device nodes for QEMU's user. What another machine of the same user has open stays open, and the last
+ * of them puts back what was before the first. */
+int access_give(struct vm *vm, const char *path, bool write, struct error *err);
+int access_take_back(struct vm *vm, const json_t *args, struct error *err);
+/* Adds the nodes that are open to this machine. */
+void access_add_uses(const struct vm *vm, struct vm_uses *ret);

@@ -198,17 +198,11 @@ static int step_sockets(struct vm *vm, struct error *err) {
 /* -- access: device nodes, by ACL ---------------------------------------------------------------- */
 
 static int step_access(struct vm *vm, struct error *err) {
-        for (size_t i = 0; vm->uid != (uid_t) -1 && i < vm->plan->n_allows; i++) {
-                const struct script_allow *allow = &vm->plan->allows[i];
-                int r = undo_add(vm, "acl", json_pack("{s:o, s:I}", "path", json_string_lossy(allow->path), "uid",
-                                                      (json_int_t) vm->uid), err);
+        int r = 0;
 
-                if (r >= 0)
-                        r = acl_grant(allow->path, vm->uid, allow->write, err);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        for (size_t i = 0; r >= 0 && vm->uid != (uid_t) -1 && i < vm->plan->n_allows; i++)
+                r = access_give(vm, vm->plan->allows[i].path, vm->plan->allows[i].write, err);
+        return r;
 }
 
 /* -- spawn: a child that waits, recorded before it may go on ------------------------------------- */

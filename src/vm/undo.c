@@ -14,12 +14,6 @@ struct undo_kind {
         int (*undo)(struct vm *vm, const json_t *args, struct error *err);
 };
 
-static int undo_acl(struct vm *vm, const json_t *args, struct error *err) {
-        const char *path = json_get_str(args, "path", NULL);
-
-        return path ? acl_revoke(path, (uid_t) json_get_int(args, "uid", -1), err) : 0;
-}
-
 /* A symlink of ours: only if it still says what we wrote. */
 static int undo_link(struct vm *vm, const json_t *args, struct error *err) {
         const char *path = json_get_str(args, "path", NULL), *target = json_get_str(args, "target", NULL);
@@ -49,10 +43,10 @@ static const struct undo_kind kinds[] = {
         { "file", undo_file },
         { "device", devices_give_back },
         { "link", undo_link },
-        { "acl", undo_acl },
+        { "acl", access_take_back },
 };
 
-static int journal_ready(struct vm *vm, struct error *err) {
+int undo_open(struct vm *vm, struct error *err) {
         _cleanup_free_ char *dir = plan_runtime_dir(vm->env->settings, vm->name);
 
         return vm->journal ? 0 : journal_open(dir, "journal", &vm->journal, err);
@@ -60,7 +54,7 @@ static int journal_ready(struct vm *vm, struct error *err) {
 
 int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err) {
         uint64_t id;
-        int r = journal_ready(vm, err);
+        int r = undo_open(vm, err);
 
         if (r < 0) {
                 json_decref(args);
@@ -157,7 +151,7 @@ void undo_continue(struct vm *vm, const struct error *err) {
 void undo_all(struct vm *vm) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        if (vm->recorded && journal_ready(vm, &err) < 0)
+        if (vm->recorded && undo_open(vm, &err) < 0)
                 vm_warn(vm, "what this start took cannot all be given back: %s", error_text(&err));
         unwind(vm);
 }

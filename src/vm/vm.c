@@ -194,6 +194,13 @@ void vm_add_uses(const struct vm *vm, struct vm_uses *ret) {
                         .iommu_group = (int) json_get_int(item, "group", -1)
                 };
         }
+        access_add_uses(vm, ret);
+}
+
+void vm_uses_done(struct vm_uses *uses) {
+        free(uses->disks);
+        free(uses->devices);
+        free(uses->accesses);
 }
 
 json_t *vm_to_json(const struct vm *vm) {
@@ -234,6 +241,7 @@ void vm_plan_request(struct vm *vm, struct plan_request *ret) {
         if (vm->env->uses)
                 vm->env->uses(vm, &uses, vm->env->data);
         vm_uses_request(&uses, ret);
+        free(uses.accesses);
 }
 
 void vm_plan_request_done(struct plan_request *req) {

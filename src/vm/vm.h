@@ -29,15 +29,26 @@ enum vm_state {
 
 struct vm;
 
-/* What other machines that run have. The arrays are freed by the caller, their strings are borrowed until the loop
- * goes on. */
+/* A device node that a machine's user may open, and what was before (struct acl_before). */
+struct vm_access {
+        const char *path;
+        uid_t uid;
+        int user, mask;
+};
+
+/* What other machines that run have. The arrays are freed by vm_uses_done(), their strings are borrowed until the
+ * loop goes on. */
 struct vm_uses {
         struct complete_use *disks;
         size_t n_disks;
         struct complete_device *devices;
         size_t n_devices;
+        struct vm_access *accesses;
+        size_t n_accesses;
         uint64_t memory; /* bytes */
 };
+void vm_uses_done(struct vm_uses *uses);
+#define _cleanup_uses_ _cleanup_(vm_uses_done)
 
 /* What the machines share; owned by the daemon and outliving them. */
 struct vm_env {

@@ -80,8 +80,3 @@ void machines_uses(const struct vm *vm, struct vm_uses *ret, void *data) {
                         vm_add_uses(other, ret);
         }
 }
-
-void machines_uses_done(struct vm_uses *uses) {
-        free(uses->disks);
-        free(uses->devices);
-}

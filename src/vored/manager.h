@@ -47,8 +47,6 @@ void machines_free(struct manager *m);
 json_t *machine_to_json(const struct machine *machine);
 /* The hooks of struct vm_env. */
 void machines_uses(const struct vm *vm, struct vm_uses *ret, void *manager);
-void machines_uses_done(struct vm_uses *uses);
-#define _cleanup_uses_ _cleanup_(machines_uses_done)
 
 /* store.c: <state>/definitions */
 char *store_path(const struct manager *m, const char *name);

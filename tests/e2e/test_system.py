@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from world import BUILD, IS_ROOT, SESSION_UID, Result, status_of
+from world import BUILD, FIRST_SCRIPT, IS_ROOT, SESSION_UID, Result, status_of
 
 pytestmark = pytest.mark.needs_root
 
@@ -164,6 +164,30 @@ def test_a_third_vm_finds_no_uid(root_world):
 def test_all_as_one_user(root_world):
     root_world.boot()
     assert status_of(root_world.listed()["pid"])["Uid"].split() == ["0"] * 4
+
+
+@pytest.mark.settings('[qemu]\nuser = "nobody"\n')
+@pytest.mark.parametrize("first", ["one", "two"])
+def test_access_that_the_user_had_before(make_world, first):
+    """Two VMs of one user have a node in turn; its list is then as it was."""
+    world = make_world("system")
+    node = world.base / "node"
+    os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+    subprocess.run(["setfacl", "-m", "u:nobody:r", node], check=True)
+    script = world.write("mine.lua", FIRST_SCRIPT.replace("function(instance, vm)\n",
+                                                          f'function(instance, vm)\n    vore:allow("{node}", "rw")\n'))
+    world.settings(script=script)
+    before = fingerprint(node)
+    world.start()
+    for name in ("one", "two"):
+        world.load(name, disks=[{"preset": "mine", "path": world.image(name)}])
+        world.vore("start", name).ok()
+    shared = fingerprint(node)
+    assert "user:65534:rw-" in shared[3]
+    world.vore("kill", first).ok()
+    assert fingerprint(node) == shared
+    world.vore("kill", "two" if first == "one" else "one").ok()
+    assert fingerprint(node) == before
 
 
 def test_disk_create_in_a_folder_of_ones_own(unstarted):

@@ -1,4 +1,4 @@
-/* The access that a VM gets to a device node: given, changed and taken back without a trace. */
+/* The access that a VM gets to a device node: given, and taken back so that all is as it was. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,6 +57,15 @@ static int before(void **state) {
         return mknod(path, S_IFCHR | 0600, makedev(1, 3)) < 0 || chmod(path, 0660) < 0 ? -1 : 0;
 }
 
+/* A list in the form of setfacl --set: "u::rw-,u:70000:r--,…". */
+static void set(const char *list) {
+        acl_t acl = acl_from_text(list);
+
+        assert_non_null(acl);
+        assert_int_equal(acl_set_file(path, ACL_TYPE_ACCESS, acl), 0);
+        acl_free(acl);
+}
+
 static void test_grant(void **state) {
         need_nodes();
         assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
@@ -65,21 +74,110 @@ static void test_grant(void **state) {
         expect("u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---");
         assert_int_equal(acl_grant(path, OTHER, false, NULL), 0);
         expect("u::rw-,u:70000:rw-,u:70001:r--,g::rw-,m::rw-,o::---");
-        /* Reading alone after writing. */
+        /* What somebody may already is not narrowed. */
         assert_int_equal(acl_grant(path, ONE, false, NULL), 0);
-        expect("u::rw-,u:70000:r--,u:70001:r--,g::rw-,m::rw-,o::---");
+        expect("u::rw-,u:70000:rw-,u:70001:r--,g::rw-,m::rw-,o::---");
+        assert_int_equal(acl_grant(path, OTHER, true, NULL), 0);
+        expect("u::rw-,u:70000:rw-,u:70001:rw-,g::rw-,m::rw-,o::---");
 }
 
-static void test_revoke(void **state) {
+/* Whatever the list was, it is again, also if the grant did not happen or the undo happens twice. */
+static void test_restore(void **state) {
+        static const struct {
+                const char *before, *granted;
+        } rows[] = {
+                { "u::rw-,g::rw-,o::---", "u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---" },
+                { "u::rw-,g::---,o::---", "u::rw-,u:70000:rw-,g::---,m::rw-,o::---" },
+                /* the user's own, as logind or an administrator gave it */
+                { "u::rw-,u:70000:rw-,g::---,m::rw-,o::---", "u::rw-,u:70000:rw-,g::---,m::rw-,o::---" },
+                { "u::rw-,u:70000:r--,g::---,m::r--,o::---", "u::rw-,u:70000:rw-,g::---,m::rw-,o::---" },
+                { "u::rw-,u:70000:--x,g::---,m::--x,o::---", "u::rw-,u:70000:rwx,g::---,m::rwx,o::---" },
+                /* a ban, where everybody else may */
+                { "u::rw-,u:70000:---,g::rw-,m::rw-,o::rw-", "u::rw-,u:70000:rw-,g::rw-,m::rw-,o::rw-" },
+                { "u::rw-,u:70001:r--,g::r--,m::r--,o::---",
+                  "u::rw-,u:70000:rw-,u:70001:r--,g::r--,m::rw-,o::---" },
+                /* masks that are narrower or wider than the entries, and one without any */
+                { "u::rw-,u:70001:rw-,g::rw-,m::r--,o::---",
+                  "u::rw-,u:70000:rw-,u:70001:rw-,g::rw-,m::rw-,o::---" },
+                { "u::rw-,u:70000:rw-,g::rw-,m::r--,o::---", "u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---" },
+                { "u::rw-,u:70001:r--,g::r--,m::rwx,o::---",
+                  "u::rw-,u:70000:rw-,u:70001:r--,g::r--,m::rwx,o::---" },
+                { "u::rw-,g::rw-,m::r--,o::---", "u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---" },
+                { "u::rw-,g::rw-,g:5:rw-,m::rw-,o::---", "u::rw-,u:70000:rw-,g::rw-,g:5:rw-,m::rw-,o::---" },
+        };
+        struct acl_before found, again;
+
         need_nodes();
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                set(rows[i].before);
+                assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+                expect(rows[i].before);
+                assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+                expect(rows[i].before);
+                assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+                expect(rows[i].granted);
+                for (int times = 0; times < 2; times++) {
+                        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+                        expect(rows[i].before);
+                }
+                assert_int_equal(acl_look(path, ONE, &again, NULL), 0);
+                assert_int_equal(found.user, again.user);
+                assert_int_equal(found.mask, again.mask);
+        }
+}
+
+/* Others are let in and sent away meanwhile, and their entries work. */
+static void test_restore_beside_others(void **state) {
+        struct acl_before found;
+
+        need_nodes();
+        assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_grant(path, ONE, false, NULL), 0);
+        assert_int_equal(acl_grant(path, OTHER, true, NULL), 0);
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,u:70001:rw-,g::rw-,m::rw-,o::---");
+
+        set("u::rw-,u:70001:r--,g::---,m::r--,o::---");
+        assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        set("u::rw-,u:70000:rw-,u:70002:rw-,g::---,m::rw-,o::---");
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,u:70002:rw-,g::---,m::rw-,o::---");
+}
+
+/* An entry that its giver has taken back does not come again, nor a list that was thrown away. */
+static void test_restore_after_others(void **state) {
+        struct acl_before found;
+
+        need_nodes();
+        set("u::rw-,u:70000:rw-,g::---,m::rw-,o::---");
+        assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        set("u::rw-,u:70001:r--,g::---,m::r--,o::---");
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,u:70001:r--,g::---,m::r--,o::---");
+
+        set("u::rw-,u:70001:rw-,g::rw-,m::r--,o::---");
+        assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
+        set("u::rw-,g::rw-,o::---");
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,g::rw-,o::---");
+}
+
+/* One of several machines on the node ends: the mask is not its own any more. */
+static void test_restore_leaves_the_mask(void **state) {
+        struct acl_before found;
+
+        need_nodes();
+        set("u::rw-,u:70002:rw-,g::---,m::r--,o::---");
+        assert_int_equal(acl_look(path, ONE, &found, NULL), 0);
+        assert_int_equal(found.mask, 4);
         assert_int_equal(acl_grant(path, ONE, true, NULL), 0);
         assert_int_equal(acl_grant(path, OTHER, true, NULL), 0);
-        assert_int_equal(acl_revoke(path, ONE, NULL), 0);
-        expect("u::rw-,u:70001:rw-,g::rw-,m::rw-,o::---");
-        assert_int_equal(acl_revoke(path, ONE, NULL), 0);
-        assert_int_equal(acl_revoke(path, OTHER, NULL), 0);
-        expect("u::rw-,g::rw-,o::---");
-        assert_int_equal(acl_revoke(path, OTHER, NULL), 0);
+        found.mask = ACL_MASK_LEAVE;
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,u:70001:rw-,u:70002:rw-,g::---,m::rw-,o::---");
 }
 
 /* Whoever may already: nothing is written. Writing asked for where everybody only reads is. */
@@ -129,9 +227,117 @@ static void test_absent(void **state) {
         _cleanup_(error_done) struct error err = ERROR_INIT;
         _cleanup_free_ char *absent = xasprintf("%s/absent", folder);
 
-        assert_int_equal(acl_revoke(absent, ONE, &err), 0);
+        struct acl_before found = { -1, ACL_MASK_AS_NEEDED };
+
+        assert_int_equal(acl_restore(absent, ONE, &found, &err), 0);
+        assert_int_equal(acl_look(absent, ONE, &found, NULL), -ENOENT);
         assert_int_equal(acl_grant(absent, ONE, true, &err), -ENOENT);
         assert_non_null(strstr(error_text(&err), absent));
+}
+
+/* --- several machines, with their journals --- */
+
+enum { MACHINES = 3 };
+static struct settings settings;
+static struct vm_env env;
+static struct vm *machines[MACHINES];
+
+static void others(const struct vm *vm, struct vm_uses *ret, void *data) {
+        for (size_t i = 0; i < MACHINES; i++)
+                if (machines[i] && machines[i] != vm)
+                        vm_add_uses(machines[i], ret);
+}
+
+/* A machine as a start made it, or as the next vored finds it again. */
+static void machine(size_t which, uid_t uid) {
+        _cleanup_free_ char *dir = NULL;
+        struct def_summary summary = { 0 };
+
+        snprintf(summary.name, sizeof(summary.name), "vm%zu", which);
+        settings.vore.runtime_dir = folder;
+        env = (struct vm_env){ .settings = &settings, .group = (gid_t) -1, .uses = others };
+        machines[which] = vm_new(&env, &summary);
+        machines[which]->uid = uid;
+        dir = plan_runtime_dir(&settings, summary.name);
+        assert_int_equal(file_mkdirs(dir, 0700, NULL), 0);
+        assert_int_equal(undo_open(machines[which], NULL), 0);
+}
+
+static void give(size_t which, bool write) {
+        assert_int_equal(access_give(machines[which], path, write, NULL), 0);
+}
+
+static int take(uint64_t id, const char *kind, const json_t *args, void *data) {
+        struct vm *vm = data;
+
+        assert_string_equal(kind, "acl");
+        assert_int_equal(access_take_back(vm, args, NULL), 0);
+        return journal_strike(vm->journal, id, NULL);
+}
+
+/* Its end. */
+static void end(size_t which) {
+        assert_int_equal(journal_open_entries(machines[which]->journal, take, machines[which], NULL), 0);
+        vm_free(machines[which]);
+        machines[which] = NULL;
+}
+
+/* As after kill -9 of vored. */
+static void find_again(size_t which) {
+        uid_t uid = machines[which]->uid;
+
+        vm_free(machines[which]);
+        machine(which, uid);
+}
+
+/* One user's machines in any order: the node stays open for those that are left, and then is as it was. */
+static void test_machines_of_one_user(void **state) {
+        static const char *const lists[] = { "u::rw-,g::---,o::---",
+                                             "u::rw-,u:70000:rw-,g::---,m::rw-,o::---",
+                                             "u::rw-,u:70000:r--,u:70002:rw-,g::---,m::r--,o::---" };
+        static const size_t orders[][MACHINES] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                                   { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+
+        need_nodes();
+        for (size_t i = 0; i < ARRAY_SIZE(lists) * ARRAY_SIZE(orders); i++) {
+                const char *before = lists[i / ARRAY_SIZE(orders)];
+                const size_t *order = orders[i % ARRAY_SIZE(orders)];
+
+                set(before);
+                for (size_t k = 0; k < MACHINES; k++) {
+                        machine(k, ONE);
+                        give(k, k != 1);
+                }
+                find_again(order[1]);
+                for (size_t k = 0; k < MACHINES; k++) {
+                        _cleanup_free_ char *now = text();
+                        assert_non_null(strstr(now, "u:70000:rw-"));
+                        assert_non_null(strstr(now, "m::rw-"));
+                        end(order[k]);
+                }
+                expect(before);
+        }
+}
+
+/* Numbers of their own: each loses its access at once, and the mask is put back by the last. */
+static void test_machines_of_several_users(void **state) {
+        static const char before[] = "u::rw-,u:70002:rw-,g::---,m::r--,o::---";
+
+        need_nodes();
+        for (size_t first = 0; first < 2; first++) {
+                set(before);
+                machine(0, ONE);
+                give(0, true);
+                machine(1, OTHER);
+                give(1, false);
+                expect("u::rw-,u:70000:rw-,u:70001:r--,u:70002:rw-,g::---,m::rw-,o::---");
+                find_again(0);
+                end(first);
+                expect(first ? "u::rw-,u:70000:rw-,u:70002:rw-,g::---,m::rw-,o::---" :
+                               "u::rw-,u:70001:r--,u:70002:rw-,g::---,m::rw-,o::---");
+                end(1 - first);
+                expect(before);
+        }
 }
 
 static int setup(void **state) {
@@ -153,9 +359,14 @@ static int teardown(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(test_grant, before),
-                cmocka_unit_test_setup(test_revoke, before),
+                cmocka_unit_test_setup(test_restore, before),
+                cmocka_unit_test_setup(test_restore_beside_others, before),
+                cmocka_unit_test_setup(test_restore_after_others, before),
+                cmocka_unit_test_setup(test_restore_leaves_the_mask, before),
                 cmocka_unit_test_setup(test_open_to_all, before),
                 cmocka_unit_test_setup(test_link_to_node, before),
+                cmocka_unit_test_setup(test_machines_of_one_user, before),
+                cmocka_unit_test_setup(test_machines_of_several_users, before),
                 cmocka_unit_test(test_file),
                 cmocka_unit_test_setup(test_absent, before),
         };

@@ -87,8 +87,7 @@ static void test_read_back(void **state) {
         assert_int_equal(uses.n_disks, 1);
         assert_string_equal(uses.disks[0].path, "/a.img");
         assert_true(uses.disks[0].read_only);
-        free(uses.disks);
-        free(uses.devices);
+        vm_uses_done(&uses);
         assert_int_equal(read->summary.vcpus, 3);
         vm_free(read);
 }
@@ -181,8 +180,7 @@ static void test_odd_values(void **state) {
                 vm_add_uses(read, &uses);
                 for (size_t k = 0; k < uses.n_disks; k++)
                         assert_non_null(uses.disks[k].path);
-                free(uses.disks);
-                free(uses.devices);
+                vm_uses_done(&uses);
                 assert_non_null(vm_state_name(vm_state(read)));
                 json_decref(vm_to_json(read));
                 vm_free(read);
