@@ -62,7 +62,7 @@ static void job_result(struct vm *vm, const json_t *result, const struct error *
         vm->work = NULL;
         if (result)
                 return;
-        if (err->code != -ETIMEDOUT) {
+        if (err->code != -ETIME) {
                 error_set(ret, err->code, "%s", error_text(err));
                 return;
         }

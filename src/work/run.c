@@ -17,7 +17,7 @@ static int worker_wait(struct worker *w, uint64_t until_us) {
         int r;
 
         if (now >= until_us)
-                return -ETIMEDOUT;
+                return -ETIME;
         r = poll(fds, ARRAY_SIZE(fds), (int) MIN((until_us - now + 999) / 1000, 3600U * 1000));
         if (r < 0)
                 return errno == EINTR ? 0 : -errno;
@@ -67,7 +67,7 @@ int work_run(const char *name, unsigned deadline_ms, work_fn fn, void *arg, json
         if (r == -EFBIG)
                 return error_set(err, r, "%s: its result is larger than %d MiB", name,
                                  WORK_RESULT_MAX / 1024 / 1024);
-        if (r != -ETIMEDOUT)
+        if (r != -ETIME)
                 return error_errno(err, r, "%s: cannot wait for the worker", name);
         if (killed <= 0)
                 return error_set(err, r, "%s did not end within %u ms, and process %d cannot be killed", name,

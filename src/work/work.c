@@ -126,13 +126,13 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data) {
         pid_t pid = w->worker.pid;
 
         if (w->failure.code == 0) {
-                (void) error_set(&w->failure, -ETIMEDOUT, "%s did not end within %u ms", w->name,
+                (void) error_set(&w->failure, -ETIME, "%s did not end within %u ms", w->name,
                                  w->deadline_ms);
                 work_kill(w);
                 return 0;
         }
-        if (w->failure.code == -ETIMEDOUT)
-                (void) error_set(&error, -ETIMEDOUT,
+        if (w->failure.code == -ETIME)
+                (void) error_set(&error, -ETIME,
                                  "%s did not end within %u ms, and process %d cannot be killed", w->name,
                                  w->deadline_ms, (int) pid);
         else

@@ -157,6 +157,8 @@ static int report_parse(const struct worker *w, json_t **ret, struct error *err)
         error = json_object_get(message, "error");
         if (error) {
                 int64_t code = json_get_int(error, "code", -EPROTO);
+                if (code == -ETIME)
+                        code = -ETIMEDOUT;
                 return error_set(err, code < 0 && code > -4096 ? (int) code : -EPROTO, "%s",
                                  json_get_str(error, "text", "unknown error"));
         }

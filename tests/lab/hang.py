@@ -1,6 +1,6 @@
-"""Runs in L1: a write to the file that is its argument never returns, not even by SIGKILL, while this runs. It is a FUSE
-file system of one file over that one; the kernel waits uninterruptibly for the answer to a request that was read. Says
-"ready", then "writing" when somebody hangs. See linux/fuse.h."""
+"""Runs in L1: a write to the file that is its argument never returns, not even by SIGKILL, while this runs; or, with the
+name of an error as second argument, fails with that. It is a FUSE file system of one file over that one; the kernel waits
+uninterruptibly for the answer to a request that was read. Says "ready", then "writing" at each write. See linux/fuse.h."""
 import ctypes
 import errno
 import os
@@ -15,7 +15,7 @@ ANSWERS = {INIT: struct.pack("<IIIIHHIIHHI28x", 7, 31, 65536, 0, 16, 12, 4096, 1
            SETATTR: ATTRIBUTES, OPEN: struct.pack("<QII", 1, 1, 0), RELEASE: b"", FLUSH: b""}
 
 
-def main(path):
+def main(path, error=None):
     fd = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={fd},rootmode={stat.S_IFREG | 0o200:o},user_id=0,group_id=0"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -28,9 +28,10 @@ def main(path):
             print("ready", flush=True)
         if kind == WRITE:
             print("writing", flush=True)
-        elif kind not in (FORGET, INTERRUPT):
+        if kind not in (FORGET, INTERRUPT) and (kind != WRITE or error):
             body = ANSWERS.get(kind, b"")
-            os.write(fd, struct.pack("<IiQ", 16 + len(body), 0 if kind in ANSWERS else -errno.ENOSYS, number) + body)
+            code = 0 if kind in ANSWERS else -getattr(errno, error if kind == WRITE else "ENOSYS")
+            os.write(fd, struct.pack("<IiQ", 16 + len(body), code, number) + body)
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

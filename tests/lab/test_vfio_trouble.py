@@ -54,13 +54,31 @@ def test_force_takes_it_all_the_same(host, holder):
     is_back(host.l1, before)
 
 
-# --- an unbind that never returns; nothing behind this gets the drives ---
+UNBIND = "/sys/bus/pci/drivers/nvme/unbind"
 
-def hang(l1):
-    """From now on no device leaves the driver nvme, and who tries stays."""
+
+def hang(l1, error=""):
+    """From now on no device leaves the driver nvme: who tries stays, or gets this error. Gives its pid."""
     l1.run("modprobe fuse").ok()
-    l1.run(f"python3 {HERE}/hang.py /sys/bus/pci/drivers/nvme/unbind >/run/lab/hang 2>&1 </dev/null &").ok()
-    l1.until("grep -q ready /run/lab/hang", 20)
+    pid = l1.out(f"python3 {HERE}/hang.py {UNBIND} {error} >/run/lab/hang 2>&1 </dev/null & echo $!")
+    l1.until("grep -q ready /run/lab/hang")
+    return pid
+
+
+def test_unbind_that_times_out_by_itself(host):
+    """A driver's own timeout is an error like any other: nothing hangs, and the device is not set aside."""
+    l1, before = host.l1, snapshot(host.l1)
+    path, pid = host.define("slow", disks=[], vfio=[DRIVE]), hang(host.l1, "ETIMEDOUT")
+    told = host.vore("boot", path).failed(1, DRIVE_B, "timed out").err
+    assert "stuck" not in told
+    l1.run(f"umount {UNBIND} && kill {pid}").ok()
+    is_back(l1, before)
+    host.vore("start", "slow").ok()
+    host.vore("kill", "slow").ok()
+    is_back(l1, before)
+
+
+# --- an unbind that never returns; nothing behind this gets the drives ---
 
 
 def undead(l1):

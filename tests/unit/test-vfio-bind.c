@@ -568,7 +568,7 @@ static void test_never_returns(void **state) {
         world_init(&w, &beginnings[0]);
         model_driver(&w.m, "nouveau")->hangs = true;
         struct vfio_job *job = vfio_job_new(&w.sys, &w.original, &w.claim);
-        assert_int_equal(work_run("the card", 200, vfio_bind_work, job, &result, &err), -ETIMEDOUT);
+        assert_int_equal(work_run("the card", 200, vfio_bind_work, job, &result, &err), -ETIME);
         _cleanup_free_ char *stuck = vfio_job_stuck(job);
         assert_string_equal(stuck, MODEL_CARD " is stuck leaving nouveau");
         vfio_job_free(job);
@@ -583,7 +583,7 @@ static void test_override_never_returns(void **state) {
         assert_int_equal(bind(&w, NULL), 0);
         w.m.hangs_at = "/driver_override";
         struct vfio_job *job = vfio_job_new(&w.sys, &w.original, &w.claim);
-        assert_int_equal(work_run("the card", 200, vfio_restore_work, job, &result, &err), -ETIMEDOUT);
+        assert_int_equal(work_run("the card", 200, vfio_restore_work, job, &result, &err), -ETIME);
         _cleanup_free_ char *stuck = vfio_job_stuck(job);
         assert_string_equal(stuck, MODEL_CARD " is stuck getting its driver_override");
         vfio_job_free(job);

@@ -222,10 +222,27 @@ static void test_deadline(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
         uint64_t start = clock_monotonic_us();
 
-        assert_int_equal(run_both(100, fn_hang, NULL, &result, &err), -ETIMEDOUT);
+        assert_int_equal(run_both(100, fn_hang, NULL, &result, &err), -ETIME);
         assert_string_equal(error_text(&err), "the test did not end within 100 ms");
         assert_true(clock_monotonic_us() - start < 5 * 1000 * 1000);
         assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nothing left to reap */
+}
+
+static int fn_timed_out(void *arg, int report_fd, json_t **ret, struct error *err) {
+        return error_set(err, *(int *) arg, "the driver says so");
+}
+
+/* What a worker meets is told apart from what it exceeds. */
+static void test_own_timeout_is_no_deadline(void **state) {
+        int codes[] = { -ETIMEDOUT, -ETIME };
+
+        for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+                _cleanup_json_ json_t *result = NULL;
+                _cleanup_error_ struct error err = ERROR_INIT;
+
+                assert_int_equal(run_both(5000, fn_timed_out, &codes[i], &result, &err), -ETIMEDOUT);
+                assert_string_equal(error_text(&err), "the driver says so");
+        }
 }
 
 static void test_stuck(void **state) {
@@ -240,13 +257,13 @@ static void test_stuck(void **state) {
         assert_int_equal(work_start(seen.loop, "the test", 50, fn_hang, NULL, seen_done, &seen, &work, NULL),
                          0);
         seen_wait(&seen);
-        assert_int_equal(seen.error.code, -ETIMEDOUT);
+        assert_int_equal(seen.error.code, -ETIME);
         assert_non_null(strstr(error_text(&seen.error), "cannot be killed"));
         assert_true(seen.stuck_pid > 0);
         assert_int_equal(kill(seen.stuck_pid, 0), 0);
         error_done(&seen.error);
 
-        assert_int_equal(work_run("the test", 50, fn_hang, NULL, &result, &err), -ETIMEDOUT);
+        assert_int_equal(work_run("the test", 50, fn_hang, NULL, &result, &err), -ETIME);
         number = strstr(error_text(&err), "process ");
         assert_non_null(number);
         kill_blocked = false;
@@ -390,6 +407,7 @@ int main(void) {
                 cmocka_unit_test(test_deaths),
                 cmocka_unit_test(test_report_raw),
                 cmocka_unit_test(test_deadline),
+                cmocka_unit_test(test_own_timeout_is_no_deadline),
                 cmocka_unit_test(test_stuck),
                 cmocka_unit_test(test_report_is_the_end),
                 cmocka_unit_test(test_cancel),
