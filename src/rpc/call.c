@@ -61,6 +61,7 @@ static void finish(struct rpc_call *call, const char *error, json_t *params) {
                 conn_update(c);
         }
         json_decref(params);
+        turn_end(call);
         free(call);
 }
 

@@ -32,6 +32,7 @@ struct rpc_server {
         size_t n_connections;
         sd_event_source *pause; /* its end lets connections in again */
         bool paused;            /* nothing is accepted */
+        struct turns *turns;
 };
 
 struct conn {
@@ -62,7 +63,18 @@ struct rpc_call {
         bool more, oneway;
         void (*gone)(struct rpc_call *call, void *data);
         void *gone_data;
+        void (*fn)(struct rpc_call *call, const json_t *params, void *data); /* its method's, with its data */
+        void *data;
+        struct turns *turns;   /* it has a turn */
+        json_t *params;        /* owned; while it waits for one */
+        struct rpc_call *next; /* that waits */
 };
+
+/* turn.c */
+int turns_new(struct rpc_server *s);
+void turns_free(struct turns *t);
+/* The call has its answer: the next one's turn. */
+void turn_end(struct rpc_call *call);
 
 /* The rows of org.varlink.service; their data is the server. */
 extern const struct rpc_interface rpc_service;

@@ -118,5 +118,7 @@ void dispatch(struct conn *c, const json_t *message) {
                 return;
         call->interface = bound->interface;
         call->more = e.more && !e.oneway && row->more;
+        call->fn = row->fn;
+        call->data = bound->data;
         row->fn(call, params, bound->data);
 }

@@ -16,6 +16,7 @@ static const struct rpc_limits default_limits = {
         .per_uid_max = 64,
         .message_us = 10 * 1000 * 1000,
         .accept_pause_us = 1000 * 1000,
+        .turns_max = 8,
 };
 
 static void set_accepting(struct rpc_server *s, bool on) {
@@ -131,6 +132,8 @@ int rpc_server_new(sd_event *loop, const struct rpc_identity *id, const struct r
         r = sd_event_add_time(loop, &s->pause, CLOCK_MONOTONIC, 0, 0, on_pause_end, s);
         if (r >= 0)
                 r = sd_event_source_set_enabled(s->pause, SD_EVENT_OFF);
+        if (r >= 0)
+                r = turns_new(s);
         if (r < 0)
                 error_errno(err, r, "cannot watch the time");
         else
@@ -148,6 +151,7 @@ int rpc_server_new(sd_event *loop, const struct rpc_identity *id, const struct r
 void rpc_server_free(struct rpc_server *s) {
         if (!s)
                 return;
+        turns_free(s->turns);
         while (s->connections) {
                 if (s->connections->call)
                         s->connections->call->gone = NULL;

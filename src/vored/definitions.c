@@ -146,7 +146,7 @@ void method_load(struct rpc_call *call, const json_t *params, void *manager) {
         struct vm_definition d = { .text = json_get_str(params, "toml", ""),
                                    .directory = json_get_str(params, "directory", ""),
                                    .file = json_get_str(params, "file", "definition") };
-        bool save = json_get_bool(params, "save", false);
+        bool save = json_get_bool(params, "save", false), dry = json_get_bool(params, "dry_run", false);
         _cleanup_free_ const char **cdroms = method_strings(params, "cdroms", &d.n_cdroms);
 
         d.len = json_string_length(json_object_get(params, "toml"));
@@ -160,10 +160,10 @@ void method_load(struct rpc_call *call, const json_t *params, void *manager) {
                         rpc_fail_parameter(call, "cdroms");
                         return;
                 }
-        if (json_get_bool(params, "dry_run", false))
-                dry_run(manager, call, &d, save ? DEF_SAVE : 0);
-        else
+        if (!dry)
                 load(manager, call, &d, save);
+        else if (rpc_turn(call, params))
+                dry_run(manager, call, &d, save ? DEF_SAVE : 0);
 }
 
 void method_save(struct rpc_call *call, const json_t *params, void *manager) {

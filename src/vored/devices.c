@@ -106,6 +106,8 @@ void method_devices(struct rpc_call *call, const json_t *params, void *manager) 
                 method_not_supported(call, "usb");
                 return;
         }
+        if (!rpc_turn(call, params))
+                return;
         machines_uses(NULL, &uses, m);
         struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices };
         if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work,

@@ -78,7 +78,7 @@ void method_show(struct rpc_call *call, const json_t *params, void *manager) {
                 return;
         }
         vm = method_vm(m, call, params);
-        if (!vm)
+        if (!vm || !rpc_turn(call, params))
                 return;
         struct look *l = look_new(call);
         l->origin = json_get_bool(params, "origin", false);
@@ -109,6 +109,8 @@ void method_disk_presets(struct rpc_call *call, const json_t *params, void *mana
         _cleanup_error_ struct error err = ERROR_INIT;
         struct work *work;
 
+        if (!rpc_turn(call, params))
+                return;
         if (work_start(m->loop, "the script", PLAN_DEADLINE_MS, plan_presets_work, (void *) m->settings,
                        presets_known, call, &work, &err) < 0)
                 method_fail(call, &err);
@@ -212,6 +214,8 @@ void method_qemu_command(struct rpc_call *call, const json_t *params, void *mana
         struct plan_request req;
         size_t n;
 
+        if (!rpc_turn(call, params))
+                return;
         if (json_get_str(params, "toml", NULL)) {
                 command_of_text(m, call, params, exact);
                 return;

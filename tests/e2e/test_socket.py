@@ -1,7 +1,9 @@
 """The socket: Varlink as it is specified, and clients that cost the others nothing."""
 import json
 import os
+import select
 import socket
+import subprocess
 import time
 
 import pytest
@@ -228,3 +230,26 @@ def test_a_console_that_never_reads_does_not_stop_the_guest(world):
     history = world.console()
     history.wait("the end")
     assert 32 << 10 < len(history.data) <= 66 << 10
+
+
+def test_looks_take_turns(make_world):
+    """Many clients ask for what costs a process each: there are few at a time, each gets its answer, and nobody else
+    waits for them."""
+    world = make_world()
+    slow = world.write("slow.lua", "local start = os.clock()\nwhile os.clock() - start < 0.05 do end\n"
+                                   'vore:register_disk_preset("mine", "", function(vm) return vm end)\n')
+    world.settings(script=slow)
+    world.start()
+    links = [world.link() for _ in range(20)]
+    for link in links:
+        link.send("DiskPresets")
+    most, waiting = 0, {link.sock for link in links}
+    while waiting:
+        workers = subprocess.run(["pgrep", "-c", "-P", str(world.process.pid)], capture_output=True, text=True).stdout
+        most = max(most, int(workers))
+        answers(world, 2.0)
+        waiting -= set(select.select(list(waiting), [], [], 0.02)[0])
+    for link in links:
+        assert [p["name"] for p in link.reply()["parameters"]["presets"]] == ["mine"]
+        link.close()
+    assert 2 <= most <= 8

@@ -24,6 +24,13 @@ static void hold(struct rpc_call *call, const json_t *params, void *data) {
         rpc_on_gone(call, gone, f);
 }
 
+static void take_turn(struct rpc_call *call, const json_t *params, void *data) {
+        if (rpc_turn(call, params)) {
+                ((struct fixture *) data)->numbers[((struct fixture *) data)->n_held] = json_get_int(params, "number", -1);
+                hold(call, params, data);
+        }
+}
+
 static void note(struct rpc_call *call, const json_t *params, void *data) {
         ((struct fixture *) data)->n_notes++;
         rpc_reply(call, NULL);
@@ -69,6 +76,7 @@ static const struct rpc_method methods[] = {
         { "dev.example.Test.Echo", echo },
         { "dev.example.Test.Hold", hold, .more = true },
         { "dev.example.Test.Follow", hold, .more = true, .needs_more = true },
+        { "dev.example.Test.Turn", take_turn },
         { "dev.example.Test.Note", note },
         { "dev.example.Test.Count", count, .more = true },
         { "dev.example.Test.Raw", raw, .upgrade = true },
@@ -86,6 +94,7 @@ const struct rpc_interface fixture_interface = {
                 "method Echo(text: string, flag: ?bool, points: ?[]Point, any: ?object) -> (text: string)\n"
                 "method Hold() -> ()\n"
                 "method Follow() -> ()\n"
+                "method Turn(number: int) -> ()\n"
                 "method Note() -> ()\n"
                 "method Count(to: int) -> (number: int)\n"
                 "method Raw() -> ()\n"

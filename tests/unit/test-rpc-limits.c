@@ -316,6 +316,115 @@ static void test_many_small_calls(void **state) {
 
 #define T(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
+/* --- turns --- */
+
+enum { CALLS = 4 };
+
+/* So many clients call Turn, each with its number. */
+static void call_turns(struct fixture *f, int fds[static CALLS], size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                _cleanup_free_ char *text =
+                        xasprintf("{\"method\":\"dev.example.Test.Turn\",\"parameters\":{\"number\":%zu}}", i);
+
+                fds[i] = fixture_connect(f);
+                fixture_send(f, fds[i], text);
+        }
+}
+
+static void close_all(const int fds[static CALLS]) {
+        for (size_t i = 0; i < CALLS; i++)
+                close(fds[i]);
+}
+
+/* Two at a time, in their order, and nobody else waits. */
+static void test_turns(void **state) {
+        struct fixture *f = *state;
+        int fds[CALLS], other = fixture_connect(f);
+
+        assert_int_equal(rpc_server_limits(f->server)->turns_max, 8);
+        rpc_server_limits(f->server)->turns_max = 2;
+        call_turns(f, fds, CALLS);
+        assert_int_equal(f->n_held, 2);
+        fixture_send(f, other, NOTE);
+        fixture_expect(other, ANSWER);
+        assert_null(fixture_receive(fds[2]));
+
+        rpc_reply(TAKE_PTR(f->held[1]), NULL);
+        fixture_run(f);
+        fixture_expect(fds[1], ANSWER);
+        assert_int_equal(f->n_held, 3);
+        rpc_fail(TAKE_PTR(f->held[0]), "Refused", json_pack("{s:s}", "why", "because"));
+        fixture_run(f);
+        assert_int_equal(f->n_held, CALLS);
+        for (size_t i = 2; i < CALLS; i++)
+                rpc_reply(TAKE_PTR(f->held[i]), NULL);
+        fixture_run(f);
+        for (size_t i = 2; i < CALLS; i++)
+                fixture_expect(fds[i], ANSWER);
+        for (size_t i = 0; i < CALLS; i++)
+                assert_int_equal(f->numbers[i], i);
+        close_all(fds);
+        close(other);
+}
+
+/* Who goes away while waiting costs no turn; who goes away while having one keeps it until the answer. */
+static void test_turns_of_the_gone(void **state) {
+        struct fixture *f = *state;
+        int fds[CALLS];
+
+        rpc_server_limits(f->server)->turns_max = 1;
+        call_turns(f, fds, CALLS);
+        assert_int_equal(f->n_held, 1);
+        close(fds[3]);
+        close(fds[1]);
+        close(fds[0]);
+        fixture_run(f);
+        assert_int_equal(f->n_gone, 1);
+        assert_int_equal(f->n_held, 1);
+        rpc_reply(TAKE_PTR(f->held[0]), NULL);
+        fixture_run(f);
+        assert_int_equal(f->n_held, 2);
+        assert_int_equal(f->numbers[1], 2);
+        rpc_reply(TAKE_PTR(f->held[1]), NULL);
+        fixture_run(f);
+        fixture_expect(fds[2], ANSWER);
+        assert_int_equal(f->n_held, 2);
+        close(fds[2]);
+}
+
+/* The last one that waits is one that goes: the next one still finds its place. */
+static void test_turn_behind_the_gone(void **state) {
+        struct fixture *f = *state;
+        int fds[CALLS], last[CALLS];
+
+        rpc_server_limits(f->server)->turns_max = 1;
+        call_turns(f, fds, 2);
+        close(fds[1]);
+        fixture_run(f);
+        call_turns(f, last, 1);
+        rpc_reply(TAKE_PTR(f->held[0]), NULL);
+        fixture_run(f);
+        assert_int_equal(f->n_held, 2);
+        rpc_reply(TAKE_PTR(f->held[1]), NULL);
+        fixture_run(f);
+        fixture_expect(last[0], ANSWER);
+        close(fds[0]);
+        close(last[0]);
+}
+
+static void test_turns_outlive_the_server(void **state) {
+        struct fixture *f = *state;
+        int fds[CALLS];
+
+        rpc_server_limits(f->server)->turns_max = 2;
+        call_turns(f, fds, CALLS);
+        rpc_server_free(TAKE_PTR(f->server));
+        assert_int_equal(f->n_held, 2);
+        for (size_t i = 0; i < f->n_held; i++)
+                rpc_reply(TAKE_PTR(f->held[i]), NULL);
+        close_all(fds);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 T(test_message_size),
@@ -327,6 +436,10 @@ int main(void) {
                 T(test_pipelines_and_never_reads),
                 T(test_one_large_reply),
                 T(test_connections_max),
+                T(test_turns),
+                T(test_turns_of_the_gone),
+                T(test_turn_behind_the_gone),
+                T(test_turns_outlive_the_server),
                 T(test_per_uid),
                 T(test_no_descriptors),
                 T(test_no_descriptors_pause),
