@@ -44,6 +44,7 @@ static void release_start(struct vm *vm) {
         vm->ending_reason = NULL;
         vm->stop_deadline_us = 0;
         vm->stop_force = false;
+        vm->boot_us = vm->pressed_us = 0;
         vm->ran = false;
 }
 

@@ -185,6 +185,7 @@ static void guest_event(struct qmp *q, const char *name, const json_t *data, uin
         else if (str_eq(name, "RESUME") && vm->state == VM_PAUSED && !vm->ending)
                 vm_set_state(vm, VM_RUNNING, NULL);
         else if (str_eq(name, "RESET")) {
+                vm->boot_us = clock_monotonic_us();
                 vm_log_note(vm, "reset (%s)", json_get_str(data, "reason", "unknown"));
                 vm_event(vm, "reset", json_pack("{s:b, s:s}", "guest", json_get_bool(data, "guest", false), "reason",
                                                 json_get_str(data, "reason", "unknown")));

@@ -77,6 +77,7 @@ struct vm {
         uint64_t undo_id;      /* the entry whose undo goes on */
         const char *undo_kind;
         uint64_t stop_deadline_us; /* CLOCK_MONOTONIC */
+        uint64_t boot_us, pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
         bool stop_force;
 
         struct vm_watch *waiters; /* owned: whoever waits for the end besides the operation */

@@ -400,6 +400,7 @@ void start_complete(struct vm *vm) {
                 return;
         }
         vm->ran = true;
+        vm->boot_us = clock_monotonic_us();
         vm_set_state(vm, VM_RUNNING, NULL);
         adoption_done(vm);
         plan_free(vm->plan);

@@ -2,8 +2,11 @@
 #include "vm/machine.h"
 
 #include "base/clock.h"
+#include "base/str.h"
 
 #include <errno.h>
+
+enum { BOOT_US = 60 * 1000 * 1000 }; /* so long a guest may be deaf */
 
 static void pressed(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
         struct vm *vm = data;
@@ -22,7 +25,20 @@ static int step_powerdown(struct vm *vm, struct error *err) {
         r = qmp_execute(vm->qmp, "cont", NULL, 0, NULL, NULL, err);
         if (r >= 0)
                 r = qmp_execute(vm->qmp, "system_powerdown", NULL, 0, pressed, vm, err);
+        vm->pressed_us = clock_monotonic_us();
         return r < 0 ? r : 1;
+}
+
+/* A button that nobody listens to is lost. It is not pressed again without being asked for: there are guests that take
+ * the second time as the revocation of the first. */
+static char *ignored(const struct vm *vm) {
+        uint64_t age = vm->boot_us ? vm->pressed_us - vm->boot_us : UINT64_MAX;
+
+        if (age > BOOT_US)
+                return xstrdup("the guest did not react to the power button");
+        return xasprintf("the guest did not react to the power button, which was pressed %.1f s after it began to boot, "
+                         "perhaps before it listened; again: vore stop %s; end it: vore kill %s", (double) age / 1e6,
+                         vm->name, vm->name);
 }
 
 /* In whatever step it is: QEMU itself may be what does not answer. */
@@ -38,8 +54,10 @@ static int guest_ignores(sd_event_source *source, uint64_t now, void *data) {
                         step_mark_done(vm);
                 step_advance(vm);
         } else {
+                _cleanup_free_ char *reason = ignored(vm);
+
                 vm->op.step = STOP_STEP_WAIT;
-                stop_fail(vm, "the guest did not react to the power button");
+                stop_fail(vm, reason);
         }
         return 0;
 }

@@ -86,6 +86,16 @@ def test_a_guest_that_ignores_the_button_runs_on(world):
     assert world.state_of() == "stopped" and world.qemus() == []
 
 
+def test_a_guest_that_cannot_hear_the_button_yet(world):
+    """It is told that it may have been too early, and that a later press works."""
+    blank = world.write("blank.img", "\0" * 65536)
+    world.load(disks=[{"preset": "virtio", "path": blank}])
+    world.vore("start", "vm").ok()
+    world.vore("stop", "vm", "--timeout", "0.5").failed(1, "after it began to boot", "vore stop vm", "vore kill vm")
+    assert world.state_of() == "running"
+    world.vore("kill", "vm").ok()
+
+
 def test_a_guest_that_spins_can_be_killed(world):
     console = world.boot()
     console.say("spin")
