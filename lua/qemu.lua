@@ -57,16 +57,6 @@ local function host_has(flag)
   return (flags .. " "):find(" " .. flag .. " ", 1, true) ~= nil
 end
 
--- Is a graphics card passed through?
-local function has_graphics(instance)
-  for _, device in ipairs(instance.vfio or {}) do
-    if device.graphics then
-      return true
-    end
-  end
-  return false
-end
-
 -- A number from a text that is always the same for the same text (FNV-1a).
 local function hash(text)
   local value = 0xcbf29ce484222325
@@ -300,6 +290,11 @@ function M.mmio_window(instance, vm)
     local slot = device.guest_slot or index
     slots[slot] = (slots[slot] or 0) + (device.bars_64 or 0)
   end
+  for _, section in ipairs { instance.looking_glass, instance.scream } do
+    if section.enabled then
+      table.insert(sizes, section.buffer_size)
+    end
+  end
   for _, bytes in pairs(slots) do
     table.insert(sizes, bytes)
   end
@@ -497,24 +492,33 @@ end
 -- Screen, keyboard, sound
 -- ---------------------------------------------------------------------------------------------------------------
 
+-- A device that the definition, as it was completed, asks for by QEMU's name. vm:device() gets the rest.
+local function wanted(name)
+  return given(name, "none") ~= "none" and name or nil
+end
+
 -- Nothing can show a screen without SPICE, so there is no display adapter then either; nor is there one beside a
 -- passed-through card, which has to be the guest's first, unless --display asked for it.
 function M.display(instance, vm)
   vm:arg("-display", "none")
-  if not instance.spice.enabled or (has_graphics(instance) and not instance.display) then
-    return
+  local adapter = wanted(instance.spice.display)
+  if adapter then
+    vm:device { driver = adapter, id = "video0", bus = "pcie.0", addr = "1" }
   end
-  vm:device { driver = instance.looking_glass.enabled and "VGA" or "virtio-vga", id = "video0", bus = "pcie.0", addr = "1" }
 end
 
+-- A tablet knows where the pointer is, so that the viewer need not capture it. Looking Glass does capture it, and
+-- wants a plain mouse.
 function M.input(instance, vm)
   vm:device { driver = "qemu-xhci", id = "usb", bus = M.root_port(vm), p2 = 15, p3 = 15 }
-  if instance.looking_glass.enabled then
-    -- It captures the mouse: a pointer that knows its place would be in the way.
-    vm:device { driver = "virtio-keyboard-pci", bus = M.root_port(vm) }
-    vm:device { driver = "virtio-mouse-pci", bus = M.root_port(vm) }
-  elseif instance.spice.enabled then
-    vm:device { driver = "usb-tablet", id = "tablet0", bus = "usb.0" }
+  local keyboard, pointer = wanted(instance.spice.keyboard), wanted(instance.spice.pointer)
+  if keyboard then
+    vm:device { driver = keyboard, id = "keyboard0", bus = M.root_port(vm) }
+  end
+  if pointer == "usb-tablet" then
+    vm:device { driver = pointer, id = "tablet0", bus = "usb.0" }
+  elseif pointer then
+    vm:device { driver = pointer, id = "mouse0", bus = M.root_port(vm) }
   end
 end
 
@@ -526,13 +530,46 @@ function M.spice(instance, vm)
   vm:arg("-spice", "unix=on,addr=" .. escape(instance.spice.socket_path) ..
     ",disable-ticketing=on,image-compression=off,playback-compression=off,streaming-video=off")
   -- The agent inside the guest: clipboard, resolution, mouse.
-  vm:device { driver = "virtio-serial-pci", id = "serial0", bus = M.root_port(vm) }
-  vm:arg("-chardev", "spicevmc,id=vdagent,name=vdagent")
-  vm:device { driver = "virtserialport", bus = "serial0.0", nr = 1, chardev = "vdagent", name = "com.redhat.spice.0" }
+  if instance.spice.agent then
+    vm:device { driver = "virtio-serial-pci", id = "serial0", bus = M.root_port(vm) }
+    vm:arg("-chardev", "spicevmc,id=vdagent,name=vdagent")
+    vm:device { driver = "virtserialport", bus = "serial0.0", nr = 1, chardev = "vdagent", name = "com.redhat.spice.0" }
+  end
+  -- USB devices of whoever looks at it; Looking Glass's coming version plays the guest's sound through one.
+  if qemu:has_device("usb-redir") then
+    for i = 0, (instance.spice.usb_redirection or 0) - 1 do
+      vm:arg("-chardev", "spicevmc,id=usbredir" .. i .. ",name=usbredir")
+      vm:device { driver = "usb-redir", id = "redirection" .. i, bus = "usb.0", chardev = "usbredir" .. i }
+    end
+  end
   -- Sound through the same connection.
-  vm:arg("-audiodev", "spice,id=audio0")
-  vm:device { driver = "ich9-intel-hda", id = "sound0", bus = "pcie.0", addr = "1b" }
-  vm:device { driver = "hda-duplex", bus = "sound0.0", audiodev = "audio0" }
+  if instance.spice.audio then
+    vm:arg("-audiodev", "spice,id=audio0")
+    vm:device { driver = "ich9-intel-hda", id = "sound0", bus = "pcie.0", addr = "1b" }
+    vm:device { driver = "hda-duplex", bus = "sound0.0", audiodev = "audio0" }
+  end
+end
+
+-- Memory that the guest shares with a program of the host, behind a PCI device. Looking Glass documents it on the root
+-- bus. Its program in the guest takes the first such device, so that one has the lower place; Scream's driver takes
+-- the one of its size.
+local function shared_memory(vm, id, section, place)
+  if not section.enabled then
+    return
+  end
+  vm:object {
+    ["qom-type"] = "memory-backend-file",
+    id = id .. "-memory",
+    ["mem-path"] = section.mem_path,
+    size = section.buffer_size,
+    share = true,
+  }
+  vm:device { driver = "ivshmem-plain", id = id, bus = "pcie.0", addr = place, memdev = id .. "-memory" }
+end
+
+function M.shared_memory(instance, vm)
+  shared_memory(vm, "looking-glass", instance.looking_glass, "10")
+  shared_memory(vm, "scream", instance.scream, "11")
 end
 
 -- `vore console` talks to the first serial port.
@@ -579,6 +616,7 @@ function M.build(instance, vm)
   M.disks(instance, vm)
   M.network(instance, vm)
   M.spice(instance, vm)
+  M.shared_memory(instance, vm)
   return vm
 end
 

@@ -182,16 +182,23 @@ global = {}
 ---@class vore.Spice
 ---@field enabled boolean
 ---@field socket_path string
+---@field display string "virtio-vga", "VGA", "none"; "" without SPICE
+---@field keyboard string a device beside the board's keyboard, "none" or ""
+---@field pointer string "usb-tablet", "virtio-mouse-pci", "none" or ""
+---@field agent boolean
+---@field audio boolean
+---@field usb_redirection integer channels
 
 ---@class vore.SharedMemory
 ---@field enabled boolean
 ---@field mem_path string
----@field buffer_size integer bytes
+---@field buffer_size integer bytes, a power of two
 
 ---@class vore.LookingGlass: vore.SharedMemory
 ---@field width integer
 ---@field height integer
 ---@field bit_depth integer
+---@field kvmfr boolean mem_path is a device of the module kvmfr
 
 ---@class vore.Pulse
 ---@field enabled boolean

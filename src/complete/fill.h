@@ -25,6 +25,8 @@ void fill_vfio(struct fill *f); /* host devices; adds the rest of their groups *
 void fill_uefi(struct fill *f);
 void fill_sockets(struct fill *f); /* SPICE's path, and the length of all socket paths */
 void fill_network(struct fill *f);
+void fill_desktop(struct fill *f);       /* what SPICE and Looking Glass want from the VM */
+void fill_shared_memory(struct fill *f); /* files of Looking Glass and Scream */
 
 /* A fault at the key of a field: FILL_ERROR(f, &def->machine, kvm, "kvm", hint, "…", …). */
 #define FILL_ERROR(f, s, field, key, hint, ...)                                                              \

@@ -100,14 +100,21 @@ struct def_pipewire {
 struct def_scream {
         struct section head;
         bool enabled;
-        const char *mem_path;
-        uint64_t buffer_size;
+        const char *mem_path; /* completed */
+        uint64_t buffer_size; /* a power of two */
 };
 
 struct def_spice {
         struct section head;
         bool enabled;
         const char *socket_path;
+
+        /* Completed; no keys of the file: what the guest has for a person in front of it. Without SPICE they
+         * are unset and 0, but for what Looking Glass wants. */
+        const char *display;            /* QEMU's display adapter; "none": not any */
+        const char *keyboard, *pointer; /* beside those of the board (PS/2); "none": only those */
+        bool agent, audio;              /* the agent's channel; a sound card whose sound goes to the client */
+        int64_t usb_redirection;        /* channels for USB devices of the client */
 };
 
 struct def_looking_glass {
@@ -115,7 +122,8 @@ struct def_looking_glass {
         bool enabled;
         int64_t width, height, bit_depth;
         uint64_t buffer_size; /* 0: not given; completed: a power of two */
-        const char *mem_path;
+        const char *mem_path; /* completed */
+        bool kvmfr;           /* completed, no key of the file: mem_path is a device of that module */
 };
 
 struct def_tpm {

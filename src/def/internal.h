@@ -8,9 +8,10 @@
 void def_features(struct def *def, const struct node *root, struct diags *diags);
 
 /* The rules between keys that need no host, and the values that follow from other keys: topology, disk types
- * by name, addresses in their full form, the size for Looking Glass. rules_devices(): the part for disks and
- * host devices. */
+ * by name, addresses in their full form, sizes of shared memory. def_rules_devices(): the part for disks and
+ * host devices; def_rules_memory(): for [looking-glass] and [scream]. */
 void def_rules(struct def *def, struct diags *diags);
+void def_rules_memory(struct def *def, struct diags *diags);
 void def_rules_devices(struct def *def, struct diags *diags);
 
 /* An error at the place of a field. */

@@ -191,18 +191,29 @@ static const struct schema_row pipewire[] = {
 static const struct schema_row scream[] = {
         ENABLED("Shared memory for the Scream sound driver."),
         ROW("mem-path", ROW_PATH, mem_path, .words = "scream in the VM's shared memory folder",
-            .doc = "The shared memory file."),
+            .doc = "The shared memory file. One of your own that is there is used as it is; else it is made "
+                   "for "
+                   "as long as the VM runs."),
         ROW("buffer-size", ROW_SIZE, buffer_size, .unit = 1, .min = 4096, .max = INT64_C(1) << 30,
-            .number = 2097152, .doc = "The size of the shared memory."),
+            .number = 2097152,
+            .doc = "The size of the shared memory; it becomes the lowest power of two that is not below. The "
+                   "driver in Windows finds its memory by this size (UseIVSHMEM, in MiB)."),
 };
 #undef S
 
 #define S def_spice
 static const struct schema_row spice[] = {
-        ENABLED("A SPICE server on a Unix socket. Looking Glass implies it, unless false is written."),
+        ENABLED("A SPICE server on a Unix socket: \"vore spice\" opens it. Looking Glass implies it, unless "
+                "false is written."),
         ROW("socket-path", ROW_PATH, socket_path, .words = "spice.sock in the VM's instance folder",
             .doc = "Where clients find the socket. QEMU always has it in the VM's instance folder; any other "
                    "path becomes a link to that one."),
+        ROW("display", ROW_STRING, display, .flags = ROW_NO_KEY),
+        ROW("keyboard", ROW_STRING, keyboard, .flags = ROW_NO_KEY),
+        ROW("pointer", ROW_STRING, pointer, .flags = ROW_NO_KEY),
+        ROW("agent", ROW_BOOL, agent, .flags = ROW_NO_KEY),
+        ROW("audio", ROW_BOOL, audio, .flags = ROW_NO_KEY),
+        ROW("usb-redirection", ROW_INT, usb_redirection, .flags = ROW_NO_KEY),
 };
 #undef S
 
@@ -215,11 +226,13 @@ static const struct schema_row looking_glass[] = {
             .doc = "The screen's height in pixels."),
         ROW("bit-depth", ROW_INT, bit_depth, .allowed = "8|10|12|16", .number = 8,
             .doc = "Bits of each colour; more than 8 is HDR."),
-        ROW("buffer-size", ROW_SIZE, buffer_size, .unit = 1, .min = 1, .max = INT64_C(1) << 40,
+        ROW("buffer-size", ROW_SIZE, buffer_size, .unit = 1, .min = 4096, .max = INT64_C(1) << 40,
             .words = "what width, height and bit-depth need",
             .doc = "The size of the shared memory; it becomes the lowest power of two that is not below."),
         ROW("mem-path", ROW_PATH, mem_path, .words = "looking-glass in the VM's shared memory folder",
-            .doc = "The shared memory file, or a device such as /dev/kvmfr0."),
+            .doc = "The shared memory file, or a device of the module kvmfr, such as /dev/kvmfr0. A file of "
+                   "your own that is there is used as it is; else it is made for as long as the VM runs."),
+        ROW("kvmfr", ROW_BOOL, kvmfr, .flags = ROW_NO_KEY),
 };
 #undef S
 
@@ -301,13 +314,16 @@ static const struct schema_section sections[] = {
                 .doc = "Sound through JACK."),
         SECTION("pipewire", pipewire, def_pipewire, pipewire, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
                 .doc = "Sound through PipeWire."),
-        SECTION("scream", scream, def_scream, scream, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
-                .doc = "Sound through Scream over shared memory."),
+        SECTION("scream", scream, def_scream, scream, .flags = SECTION_FEATURE,
+                .doc = "Sound through Scream over shared memory: \"vore scream start\" plays it. Not beside "
+                       "looking-glass, whose documentation advises against it."),
         SECTION("spice", spice, def_spice, spice, .flags = SECTION_FEATURE,
                 .doc = "The display, keyboard, mouse and clipboard over SPICE."),
-        SECTION("looking-glass", looking_glass, def_looking_glass, looking_glass,
-                .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
-                .doc = "The guest's screen through shared memory."),
+        SECTION("looking-glass", looking_glass, def_looking_glass, looking_glass, .flags = SECTION_FEATURE,
+                .doc = "The guest's screen through shared memory, shown by Looking Glass: \"vore "
+                       "looking-glass\". It enables spice, which carries keyboard, mouse, sound and "
+                       "clipboard, "
+                       "unless that says false."),
         SECTION("tpm", tpm, def_tpm, tpm, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
                 .doc = "A trusted platform module, as Windows 11 wants one."),
         SECTION("hugepages", hugepages, def_hugepages, hugepages,

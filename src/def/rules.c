@@ -1,6 +1,5 @@
 #include "def/internal.h"
 
-#include "base/size.h"
 #include "base/str.h"
 
 #include <ctype.h>
@@ -107,36 +106,6 @@ static void rule_cpu(struct def *def, struct diags *diags) {
                           "\"%.64s\" must have at most 12 characters and no comma", c->vendor_id);
 }
 
-static uint64_t looking_glass_need(const struct def_looking_glass *lg) {
-        uint64_t w = (uint64_t) lg->width, h = (uint64_t) lg->height, bytes = lg->bit_depth == 8 ? 4 : 8;
-        uint64_t released = w * h * bytes * 2 + (UINT64_C(10) << 20);
-        uint64_t coming = (4 * w + 255) / 256 * 256 * h * 3 + (UINT64_C(4) << 20);
-
-        return size_pow2_ceil(MAX(released, coming));
-}
-
-/* The larger of what the released and the coming Looking Glass need; both want a power of two. */
-static void rule_looking_glass(struct def *def, struct diags *diags) {
-        struct def_looking_glass *lg = &def->looking_glass;
-        uint64_t need = looking_glass_need(lg);
-        char have_text[32], need_text[32];
-
-        if (!lg->enabled)
-                return;
-        if (!lg->buffer_size) {
-                lg->buffer_size = need;
-                if (!DEF_GIVEN(lg, buffer_size))
-                        DEF_MARK(lg, buffer_size, ORIGIN_DEFAULT, "width, height and bit-depth");
-                return;
-        }
-        lg->buffer_size = size_pow2_ceil(lg->buffer_size);
-        if (lg->buffer_size < need)
-                diag_warning(diags, DEF_LOC(lg, buffer_size), "looking-glass.buffer-size", NULL,
-                             "%s is too small for %" PRId64 "x%" PRId64 ", which needs %s",
-                             size_print(lg->buffer_size, have_text), lg->width, lg->height,
-                             size_print(need, need_text));
-}
-
 static void rule_sockets(struct def *def, struct diags *diags) {
         const char *spice = def->spice.socket_path, *pulse = def->pulse.socket_path;
 
@@ -171,8 +140,8 @@ void def_rules(struct def *def, struct diags *diags) {
         rule_machine(def, diags);
         rule_topology(def, diags);
         rule_cpu(def, diags);
-        rule_looking_glass(def, diags);
         rule_sockets(def, diags);
         rule_users(def, diags);
+        def_rules_memory(def, diags);
         def_rules_devices(def, diags);
 }

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "plan/claim.h"
 #include "plan/handover.h"
+#include "plan/memory.h"
 
 #include <errno.h>
 
@@ -139,5 +140,8 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
         note_spice_link(p, def, instance_dir);
         handover_nodes(p, &p->exact);
         claim_nodes(p);
-        return req->uid == (uid_t) -1 ? 0 : handover(p, &p->exact, instance_dir, err);
+        if (req->uid == (uid_t) -1)
+                return 0;
+        memory_reach(p);
+        return handover(p, &p->exact, instance_dir, err);
 }

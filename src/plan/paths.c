@@ -12,6 +12,10 @@ char *plan_runtime_dir(const struct settings *s, const char *name) {
         return xasprintf("%s/vm/%s", s->vore.runtime_dir, name);
 }
 
+char *plan_shm_dir(const struct settings *s, const char *name) {
+        return xasprintf("%s/%s", s->shm_dir, name);
+}
+
 /* Run from a build folder, a program uses the tree's own lua/: what was built together runs together. */
 static const char *lua_dir(void) {
         static char dir[4096];

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "plan/claim.h"
 #include "plan/finish.h"
+#include "plan/memory.h"
 
 #include <errno.h>
 
@@ -141,6 +142,7 @@ static void note_definition(struct walk *w) {
         }
         note_disks(w);
         claim_note(p, def);
+        memory_note(p, def, w->req->settings, w->host);
 }
 
 /* The walk itself: from a file's text to a command line. */

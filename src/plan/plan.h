@@ -53,6 +53,15 @@ struct plan_device {
         bool along;   /* taken along by `group` of another one */
 };
 
+/* A file whose memory guest and host share, to be there before QEMU. */
+struct plan_memory {
+        char *path;
+        uint64_t size; /* bytes, a power of two */
+        bool own;      /* in the VM's shared memory folder: made anew at each start */
+        bool make; /* it is made, and removed at the end: an own one, and one that is not there. Else it is a
+                    * file of the user's, which is left as it is */
+};
+
 struct plan {
         struct arena *arena;
         json_t *faults;      /* as diags_to_json() gives them */
@@ -76,6 +85,8 @@ struct plan {
         size_t n_allows;
         struct plan_device *devices; /* of the host, for this VM */
         size_t n_devices;
+        struct plan_memory *memories;
+        size_t n_memories;
         uint64_t memlock; /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
         struct complete_use *disks; /* what this VM uses, for others' checks */
         size_t n_disks;
@@ -112,6 +123,7 @@ enum { PLAN_DEADLINE_MS = 8000, PLAN_PROBE_DEADLINE_MS = 60000 };
 /* The folders of one VM. Owned by the caller. */
 char *plan_instance_dir(const struct settings *s, const char *name); /* <state>/instance/NAME */
 char *plan_runtime_dir(const struct settings *s, const char *name);  /* <runtime>/vm/NAME */
+char *plan_shm_dir(const struct settings *s, const char *name);      /* /dev/shm/vore/NAME, /dev/shm/vore-UID/NAME */
 /* The default script and the library folder: the tree's own when run from a build folder, else the installed ones. */
 const char *plan_default_script(void);
 const char *plan_library_dir(void);

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "plan/claim.h"
+#include "plan/memory.h"
 
 #include <errno.h>
 
@@ -71,6 +72,7 @@ json_t *finish_to_json(const struct plan *p) {
         json_put(j, "allows", allows_to_json(p));
         json_put(j, "disks", disks_to_json(p));
         json_put(j, "devices", claim_to_json(p));
+        json_put(j, "memories", memory_to_json(p));
         json_put_int(j, "memlock", (int64_t) p->memlock);
         json_put_str(j, "spice_link", p->spice_link);
         json_put_bool(j, "console", p->console);
@@ -138,6 +140,7 @@ int plan_from_json(const json_t *j, struct plan **ret, struct error *err) {
         files_from_json(p, json_object_get(j, "files"));
         lists_from_json(p, j);
         claim_from_json(p, json_object_get(j, "devices"));
+        memory_from_json(p, json_object_get(j, "memories"));
         p->memlock = (uint64_t) json_get_int(j, "memlock", 0);
         p->spice_link = text_at(p, j, "spice_link");
         p->console = json_get_bool(j, "console", false);

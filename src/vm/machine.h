@@ -68,6 +68,7 @@ struct vm {
         bool ran; /* it got to its first instruction */
         char *undo_note; /* owned: what could not be given back, for whoever waits for the end */
         uint64_t undo_last; /* the entry that undo_add() wrote last */
+        size_t next_memory; /* of the plan's shared memory, while it is made */
 
         /* the end that is under way or expected */
         bool ending;            /* QEMU was told to go: what follows is ending_state */
@@ -122,8 +123,8 @@ void watch_note(struct vm *vm, const struct vm_watch *watch, const char *note);
 
 /* start.c */
 extern const struct step_table start_table;
-enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_CLAIM, START_STEP_SOCKETS, START_STEP_ACCESS, START_STEP_SPAWN, START_STEP_EXEC,
-       START_STEP_CONNECT, START_STEP_VCPUS, START_STEP_RUN, START_STEP_COUNT };
+enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_CLAIM, START_STEP_SOCKETS, START_STEP_MEMORY, START_STEP_ACCESS,
+       START_STEP_SPAWN, START_STEP_EXEC, START_STEP_CONNECT, START_STEP_VCPUS, START_STEP_RUN, START_STEP_COUNT };
 /* How many of them prepare() takes. */
 enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
 
@@ -195,6 +196,11 @@ int scope_start(struct vm *vm, struct error *err);
 int devices_claim(struct vm *vm, struct error *err);
 int devices_give_back(struct vm *vm, const json_t *args, struct error *err);
 void devices_free(struct vm *vm);
+
+/* memory.c (vm_memory_by_hand() is there too): a step, which goes on later */
+int memory_make(struct vm *vm, struct error *err);
+/* Removes what a command by hand left. */
+void memory_discard(struct vm *vm);
 
 /* acl.c: one user's entry in the access list of a device node. Permissions are libacl's: r 4, w 2, x 1. */
 struct acl_before {

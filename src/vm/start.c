@@ -384,6 +384,7 @@ static const struct step steps[START_STEP_COUNT] = {
         [START_STEP_FILES] = { "files", step_files },
         [START_STEP_CLAIM] = { "claim", devices_claim },
         [START_STEP_SOCKETS] = { "sockets", step_sockets },
+        [START_STEP_MEMORY] = { "memory", memory_make },
         [START_STEP_ACCESS] = { "access", step_access },
         [START_STEP_SPAWN] = { "spawn", step_spawn },
         [START_STEP_EXEC] = { "exec", step_exec },

@@ -30,7 +30,7 @@ static int undo_link(struct vm *vm, const json_t *args, struct error *err) {
         return 0;
 }
 
-/* Sockets of the run-time and instance folders. */
+/* Sockets of the run-time and instance folders, shared memory. */
 static int undo_file(struct vm *vm, const json_t *args, struct error *err) {
         const char *path = json_get_str(args, "path", NULL);
 
@@ -39,8 +39,18 @@ static int undo_file(struct vm *vm, const json_t *args, struct error *err) {
         return 0;
 }
 
+/* A folder of ours, if nothing of somebody else's is in it. */
+static int undo_folder(struct vm *vm, const json_t *args, struct error *err) {
+        const char *path = json_get_str(args, "path", NULL);
+
+        if (path && rmdir(path) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST)
+                return error_errno(err, errno, "cannot remove the folder %s", path);
+        return 0;
+}
+
 static const struct undo_kind kinds[] = {
         { "file", undo_file },
+        { "folder", undo_folder },
         { "device", devices_give_back },
         { "link", undo_link },
         { "acl", access_take_back },

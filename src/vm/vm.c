@@ -133,6 +133,7 @@ int vm_discard(struct vm *vm, struct error *err) {
         if (vm_active(vm) || vm->state == VM_PREPARED || vm->op.table)
                 return error_set(err, -EBUSY, "%s is %s", vm->name, vm_state_name(vm->state));
         console_free(vm);
+        memory_discard(vm);
         return file_remove_tree(AT_FDCWD, dir, err);
 }
 
@@ -430,5 +431,6 @@ void vm_steps(void (*fn)(const char *table, const char *step, void *data), void 
                         fn(tables[i]->name, tables[i]->steps[k].name, data);
         fn("start", "record", data);
         fn("start", "bind", data);
+        fn("start", "memory-file", data);
         undo_steps(fn, data);
 }

@@ -123,6 +123,7 @@ struct command_request {
         const struct vm_env *env;
         bool hand; /* it is to run by hand: the VM's own copies are made, as uid */
         uid_t uid;
+        bool runs; /* a machine of that name */
 };
 
 static int command_work(void *data, int report_fd, json_t **ret, struct error *err) {
@@ -139,6 +140,8 @@ static int command_work(void *data, int report_fd, json_t **ret, struct error *e
                 return r;
         if (req->hand && json_get_bool(result, "ok", false)) {
                 r = plan_from_json(result, &plan, err);
+                if (r >= 0)
+                        r = vm_memory_by_hand(req->env, plan, !req->runs, err);
                 if (r >= 0)
                         r = vm_copies(req->env, plan, req->uid, err);
                 plan_free(plan);
@@ -175,6 +178,8 @@ static void command_ask(struct manager *m, struct rpc_call *call, struct plan_re
                 method_fail(call, &err);
                 return;
         }
+        const struct machine *machine = req.hand ? machine_find(m, summary.name) : NULL;
+        req.runs = machine && machine->vm && vm_active(machine->vm);
         l = look_new(call);
         l->exact = exact;
         req.plan.goal = PLAN_ARGV;

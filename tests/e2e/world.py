@@ -1,5 +1,6 @@
 """What the tests stand on: a vored of their own with private folders, the command line, a raw Varlink client,
 the guest's console, processes."""
+import itertools
 import json
 import os
 import pathlib
@@ -28,6 +29,14 @@ def build_option(name):
 SANITIZED = build_option("b_sanitize") != "none"
 PATIENCE = 60  # seconds until something that must happen counts as missing
 INTERFACE = "dev.vore.Manager."
+
+
+def unique(prefix="vm"):
+    """A name that no other test uses that runs beside this one."""
+    return f"{prefix}-{os.getpid()}-{next(_numbers)}"
+
+
+_numbers = itertools.count(1)
 
 
 class Timeout(AssertionError):
@@ -88,7 +97,7 @@ def definition(name="vm", disks=(), extra="", kvm=False, **sections):
     cpu = sections.pop("cpu", {"amount": 1})
     text = ""
     for section, keys in {"machine": machine, "cpu": cpu, **sections}.items():
-        text += f"[{section}]\n" + "".join(f"{k.replace('_', '-')} = {toml(v)}\n" for k, v in keys.items()) + "\n"
+        text += f"[{section.replace('_', '-')}]\n" + "".join(f"{k.replace('_', '-')} = {toml(v)}\n" for k, v in keys.items()) + "\n"
     for disk in disks:
         text += "[[disk]]\n" + "".join(f"{k.replace('_', '-')} = {toml(str(v) if isinstance(v, os.PathLike) else v)}\n"
                                        for k, v in disk.items()) + "\n"
@@ -372,6 +381,10 @@ class World:
         self.end(sig)
         return self.start(**env)
 
+    def shared_memory(self, name):
+        """The VM's folder in /dev/shm, which is one for all worlds of this user: so its name should be unique."""
+        return pathlib.Path("/dev/shm/vore" if self.uid == 0 else f"/dev/shm/vore-{self.uid}") / name
+
     # --- what a test does with it ---
 
     def popen(self, *args, **options):
@@ -465,6 +478,8 @@ class World:
                 problems.append(f"vored ended with {status}")
         for pid in self.qemus():
             kill9(pid)
+        for vm in self.runtime.glob("vm/*"):  # what is in /dev/shm is not below self.base
+            shutil.rmtree(self.shared_memory(vm.name), ignore_errors=True)
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
         for word in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "Assertion"):
             if word in said:

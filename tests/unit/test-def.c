@@ -1,5 +1,6 @@
 /* Definitions: what follows from what is written. */
 #include "def/def.h"
+#include "def/looking-glass.h"
 
 #include "base/str.h"
 
@@ -161,51 +162,136 @@ static void test_features(void **state) {
 static void test_looking_glass_implies_spice(void **state) {
         struct world *w = *state;
 
-        assert_int_equal(parse(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n"), -EINVAL);
-        assert_int_equal(w->diags.errors, 1);
+        parse_good(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n");
         assert_true(w->def->spice.enabled);
-        assert_int_equal(
-                parse(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n[spice]\nenabled = false\n"),
-                -EINVAL);
-        assert_int_equal(w->diags.errors, 1);
+        parse_good(w, "[machine]\nname = \"a\"\nfeatures = \"looking-glass\"\n[spice]\nenabled = false\n");
         assert_false(w->def->spice.enabled);
 }
 
-/* The sizes are those of the table in both versions' documentation: the larger one. */
+static void looking_glass(struct world *w, const char *keys) {
+        _cleanup_free_ char *text =
+                xasprintf("[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n%s\n", keys);
+
+        parse_good(w, text);
+}
+
+/* MiB by the tables of both versions' documentation: the larger one. */
 static void test_looking_glass_size(void **state) {
         static const struct {
-                const char *keys;
-                uint64_t mib;
-        } cases[] = {
-                { "", 32 },
-                { "width = 1920\nheight = 1200", 32 },
-                { "width = 2560\nheight = 1080", 64 },
-                { "width = 2560\nheight = 1440", 64 },
-                { "width = 2560\nheight = 1440\nbit-depth = 10", 128 },
-                { "width = 3840\nheight = 1600", 128 },
-                { "width = 3840\nheight = 2160", 128 },
-                { "width = 3840\nheight = 2160\nbit-depth = 16", 256 },
-                { "width = 5120\nheight = 2160", 256 },
-                { "width = 7680\nheight = 4320", 512 },
-                { "width = 7680\nheight = 4320\nbit-depth = 12", 1024 },
-                { "buffer-size = \"64M\"", 64 },
-                { "buffer-size = 67108865", 128 },
+                int width, height, mib, mib_hdr;
+        } modes[] = {
+                { 1280, 800, 32, 32 },
+                { 1920, 1080, 32, 64 },
+                { 1920, 1200, 32, 64 },
+                { 2560, 1080, 64, 64 },
+                { 2560, 1440, 64, 128 },
+                { 3440, 1440, 64, 128 },
+                { 3840, 1600, 128, 128 },
+                { 3840, 2160, 128, 256 },
+                { 5120, 1440, 128, 128 },
+                { 5120, 2160, 256, 256 },
+                { 5120, 2880, 256, 256 },
+                { 7680, 4320, 512, 1024 },
+                /* the bounds, and sides that no line of 256 bytes fits */
+                { 1, 1, 16, 16 },
+                { 1921, 1081, 32, 64 },
+                { 16384, 16384, 4096, 8192 },
+        };
+        static const int depths[] = { 8, 10, 12, 16 };
+        struct world *w = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+                for (size_t k = 0; k < ARRAY_SIZE(depths); k++) {
+                        _cleanup_free_ char *keys = xasprintf("width = %d\nheight = %d\nbit-depth = %d",
+                                                              modes[i].width, modes[i].height, depths[k]);
+                        uint64_t mib = (uint64_t) (depths[k] == 8 ? modes[i].mib : modes[i].mib_hdr);
+
+                        looking_glass(w, keys);
+                        assert_int_equal(w->diags.n, 0);
+                        assert_int_equal(w->def->looking_glass.buffer_size, mib << 20);
+                }
+}
+
+/* Before the power of two: the numbers that the tables show in MiB. */
+static void test_looking_glass_formulas(void **state) {
+        assert_int_equal(looking_glass_released(1920, 1080, 8), 1920 * 1080 * 8 + (10 << 20));
+        assert_int_equal(looking_glass_released(1920, 1080, 10), 1920 * 1080 * 16 + (10 << 20));
+        /* 2560 x 4 is a multiple of 256, 1366 x 4 is not */
+        assert_int_equal(looking_glass_coming(2560, 1080), 10240 * 1080 * 3 + (4 << 20));
+        assert_int_equal(looking_glass_coming(1366, 768), 5632 * 768 * 3 + (4 << 20));
+        assert_true(looking_glass_need(65535, 65535, 16) == UINT64_C(1) << 37);
+}
+
+static void test_looking_glass_given_size(void **state) {
+        struct world *w = *state;
+
+        looking_glass(w, "buffer-size = \"64M\"");
+        assert_int_equal(w->def->looking_glass.buffer_size, 64 << 20);
+        assert_int_equal(w->diags.n, 0);
+        looking_glass(w, "buffer-size = 67108865");
+        assert_int_equal(w->def->looking_glass.buffer_size, 128 << 20);
+        looking_glass(w, "buffer-size = 999999");
+        assert_int_equal(w->def->looking_glass.buffer_size, 1 << 20);
+        assert_int_equal(w->diags.n, 1);
+        assert_int_equal(w->diags.items[0].severity, DIAG_WARNING);
+        assert_string_equal(w->diags.items[0].message, "1M is too small for 1920x1080, which needs 32M");
+}
+
+static void test_looking_glass_bounds(void **state) {
+        static const struct {
+                const char *line, *key;
+        } bad[] = {
+                { "width = 0", "looking-glass.width" },
+                { "height = 0", "looking-glass.height" },
+                { "width = -1920", "looking-glass.width" },
+                { "width = 999999", "looking-glass.width" },
+                { "bit-depth = 9", "looking-glass.bit-depth" },
+                { "buffer-size = 0", "looking-glass.buffer-size" },
+                { "buffer-size = -1", "looking-glass.buffer-size" },
+                { "buffer-size = 9223372036854775807", "looking-glass.buffer-size" },
+                { "buffer-size = \"9223372036854775808\"", "looking-glass.buffer-size" },
+                { "buffer-size = \"8388608T\"", "looking-glass.buffer-size" },
         };
         struct world *w = *state;
 
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 _cleanup_free_ char *text = xasprintf(
-                        "[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n%s\n", cases[i].keys);
+                        "[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n%s\n", bad[i].line);
 
-                (void) parse(w, text);
-                assert_int_equal(w->diags.n, 1);
-                assert_int_equal(w->def->looking_glass.buffer_size, cases[i].mib << 20);
+                if (parse(w, text) != -EINVAL || !faulty(w, bad[i].key))
+                        fail_msg("%s was taken", bad[i].line);
         }
-        (void) parse(w, "[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\nbuffer-size = 999999\n");
-        assert_int_equal(w->def->looking_glass.buffer_size, 1 << 20);
-        assert_int_equal(w->diags.n, 2);
-        assert_int_equal(w->diags.items[1].severity, DIAG_WARNING);
-        assert_string_equal(w->diags.items[1].message, "1M is too small for 1920x1080, which needs 32M");
+        /* TOML's integers end before 2^63. */
+        assert_int_equal(parse(w, "[machine]\nname = \"a\"\n[looking-glass]\nenabled = true\n"
+                                  "buffer-size = 9223372036854775808\n"),
+                         -EINVAL);
+        assert_int_equal(w->diags.items[0].loc.line, 5);
+}
+
+static void test_scream(void **state) {
+        struct world *w = *state;
+
+        parse_good(w, "[machine]\nname = \"a\"\nfeatures = \"scream\"\n");
+        assert_int_equal(w->def->scream.buffer_size, 2 << 20);
+        assert_false(w->def->spice.enabled);
+        parse_good(w, "[machine]\nname = \"a\"\n[scream]\nenabled = true\nbuffer-size = 3000000\n");
+        assert_int_equal(w->def->scream.buffer_size, 4 << 20);
+        assert_int_equal(w->diags.n, 0);
+
+        parse_good(w, "[machine]\nname = \"a\"\nfeatures = [\"scream\", \"looking-glass\"]\n");
+        assert_int_equal(w->diags.n, 1);
+        assert_string_equal(w->diags.items[0].key, "scream.enabled");
+        assert_int_equal(w->diags.items[0].severity, DIAG_WARNING);
+
+        /* The guest could not tell them apart. */
+        assert_int_equal(parse(w, "[machine]\nname = \"a\"\nfeatures = [\"scream\", \"looking-glass\"]\n"
+                                  "[scream]\nbuffer-size = \"32M\"\n"),
+                         -EINVAL);
+        assert_true(faulty(w, "scream.buffer-size"));
+        assert_int_equal(parse(w, "[machine]\nname = \"a\"\nfeatures = [\"scream\", \"looking-glass\"]\n"
+                                  "[scream]\nmem-path = \"/x\"\n[looking-glass]\nmem-path = \"/x\"\n"),
+                         -EINVAL);
+        assert_true(faulty(w, "scream.mem-path"));
 }
 
 static void test_disk_types(void **state) {
@@ -410,6 +496,10 @@ int main(void) {
                 TEST(test_features),
                 TEST(test_looking_glass_implies_spice),
                 TEST(test_looking_glass_size),
+                TEST(test_looking_glass_formulas),
+                TEST(test_looking_glass_given_size),
+                TEST(test_looking_glass_bounds),
+                TEST(test_scream),
                 TEST(test_disk_types),
                 TEST(test_vfio),
                 TEST(test_not_asked_for),

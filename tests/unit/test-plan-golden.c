@@ -82,6 +82,7 @@ static const struct settings *scene_settings(struct scene *s) {
                 fail_msg("%s", error_text(&err));
         settings->system = true;
         settings->cache_dir = "/nonexistent";
+        settings->shm_dir = "/dev/shm/vore";
         if (s->script)
                 settings->qemu.script = s->script;
         return settings;
@@ -172,6 +173,11 @@ static void add_rest(struct strbuf *b, const struct plan *p) {
                 strbuf_addf(b, "copy %s from %s\n", p->copies[i].target, p->copies[i].source);
         for (size_t i = 0; i < p->n_disks; i++)
                 strbuf_addf(b, "uses %s%s\n", p->disks[i].path, p->disks[i].read_only ? " read-only" : "");
+        for (size_t i = 0; i < p->n_memories; i++)
+                strbuf_addf(b, "shares %s, %llu bytes%s%s\n", p->memories[i].path,
+                            (unsigned long long) p->memories[i].size,
+                            p->memories[i].own ? ", in its own folder" : "",
+                            p->memories[i].make ? ", made" : "");
         if (p->spice_link)
                 strbuf_addf(b, "link %s to the SPICE socket\n", p->spice_link);
         strbuf_addf(b, "%s, %lld MiB, %lld vCPUs%s%s%s\n", p->name, (long long) (p->memory >> 20),

@@ -1,0 +1,53 @@
+/* What the guest has for the person in front of it. Looking Glass documents what its client wants
+ * (doc/install_libvirt.rst and doc/usage.rst of B7): a plain VGA as fallback display; virtio keyboard and
+ * mouse, and no tablet, whose absolute positions break its capture of the mouse; the agent; sound over SPICE.
+ * Its coming version takes sound over a channel for USB redirection instead. */
+#include "complete/fill.h"
+
+/* Two, as virt-manager has it: Looking Glass's sound may take one. */
+enum { USB_CHANNELS = 2 };
+
+static const struct def_vfio *graphics(const struct def *def) {
+        for (size_t i = 0; i < def->n_vfio; i++)
+                if (def->vfio[i].graphics)
+                        return &def->vfio[i];
+        return NULL;
+}
+
+static void fill_display(struct fill *f) {
+        struct def_spice *s = &f->def->spice;
+        const struct def_vfio *card = graphics(f->def);
+        bool lg = f->def->looking_glass.enabled;
+
+        if (card && !f->req->display) {
+                s->display = "none";
+                DEF_MARK(s, display, ORIGIN_DEFAULT, arena_printf(f->arena, "%s.graphics", card->head.path));
+                return;
+        }
+        s->display = lg ? "VGA" : "virtio-vga";
+        DEF_MARK(s, display, ORIGIN_DEFAULT, lg ? "looking-glass" : card ? "--display" : NULL);
+}
+
+void fill_desktop(struct fill *f) {
+        struct def_spice *s = &f->def->spice;
+        bool lg = f->def->looking_glass.enabled;
+        const char *where = lg ? "looking-glass" : NULL;
+
+        if (lg) {
+                s->keyboard = "virtio-keyboard-pci";
+                s->pointer = "virtio-mouse-pci";
+        } else if (s->enabled) {
+                s->keyboard = "none";
+                s->pointer = "usb-tablet";
+        }
+        DEF_MARK(s, keyboard, ORIGIN_DEFAULT, where);
+        DEF_MARK(s, pointer, ORIGIN_DEFAULT, where);
+        if (!s->enabled)
+                return;
+        fill_display(f);
+        s->agent = s->audio = true;
+        s->usb_redirection = USB_CHANNELS;
+        DEF_MARK(s, agent, ORIGIN_DEFAULT, where);
+        DEF_MARK(s, audio, ORIGIN_DEFAULT, where);
+        DEF_MARK(s, usb_redirection, ORIGIN_DEFAULT, where);
+}

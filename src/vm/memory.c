@@ -1,0 +1,210 @@
+/* Memory that guest and host share, as files: made before QEMU, for its user and the group, and gone at the
+ * VM's end. A new file is zero, so nothing of the VM before is in it. What takes time is a worker's. */
+#include "vm/machine.h"
+
+#include "base/file.h"
+#include "base/size.h"
+#include "base/str.h"
+#include "host/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { MAKE_DEADLINE_MS = 60 * 1000 };
+
+/* -- folders: /dev/shm is everybody's -------------------------------------------------------------------- */
+
+/* Makes name in dir, or finds it there, ours and closed to others' writing. *ret_fd is owned. */
+static int folder_make(int dir, const char *name, const char *path, mode_t mode, int *ret_fd,
+                       struct error *err) {
+        struct stat st;
+
+        if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+                return error_errno(err, errno, "cannot make the folder %s for shared memory", path);
+        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 && errno != ELOOP && errno != ENOTDIR && errno != EACCES)
+                return error_errno(err, errno, "cannot use %s for shared memory", path);
+        if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))
+                return error_set(
+                        err, -EPERM,
+                        "%s is not a folder of vored's: somebody else made it, it is not used (rm -r %s, "
+                        "then start again)",
+                        path, path);
+        if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
+                return error_errno(err, errno, "cannot set the mode of %s", path);
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* The VM's own folder. Others pass through: the files say who may open them. */
+static int own_folder(const struct vm_env *env, const char *name, struct error *err) {
+        const struct settings *s = env->settings;
+        _cleanup_free_ char *path = plan_shm_dir(s, name);
+        _cleanup_close_ int base = -1, fd = -1;
+        mode_t mode = s->system ? 0711 : 0700;
+        int r = folder_make(AT_FDCWD, s->shm_dir, s->shm_dir, mode, &base, err);
+
+        return r < 0 ? r : folder_make(base, name, path, mode, &fd, err);
+}
+
+void memory_discard(struct vm *vm) {
+        _cleanup_free_ char *path = plan_shm_dir(vm->env->settings, vm->name);
+        struct stat st;
+
+        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+                (void) file_remove_tree(AT_FDCWD, path, NULL);
+}
+
+/* -- one file, in a worker ----------------------------------------------------------------------------------
+ */
+
+struct make {
+        const struct plan_memory *memory;
+        uid_t uid;   /* -1: leave */
+        gid_t group; /* -1: nobody else's */
+};
+
+static int check_room(const struct plan_memory *m, int folder, struct error *err) {
+        struct host_memory host = { 0 };
+        struct host *h = NULL;
+        struct statfs fs;
+        char need[32];
+
+        size_print(m->size, need);
+        if (fstatfs(folder, &fs) == 0 && (uint64_t) fs.f_bavail * (uint64_t) fs.f_bsize < m->size)
+                return error_set(
+                        err, -ENOSPC,
+                        "%s needs %s, but its file system has only %" PRIu64 " MiB free (df -h %s; mount -o "
+                        "remount,size=... /dev/shm makes that one larger)",
+                        m->path, need, (uint64_t) fs.f_bavail * (uint64_t) fs.f_bsize >> 20, m->path);
+        if (host_open(NULL, &h, NULL) >= 0 && host_memory(h, &host, NULL) >= 0 && host.available < m->size) {
+                host_free(h);
+                return error_set(err, -ENOMEM,
+                                 "%s needs %s, but the host has only %" PRIu64 " MiB of memory available",
+                                 m->path, need, host.available >> 20);
+        }
+        host_free(h);
+        return 0;
+}
+
+/* All of it is taken now: where it was missing later, QEMU would be ended by SIGBUS. */
+static int fill_file(int fd, const struct make *k, struct error *err) {
+        const struct plan_memory *m = k->memory;
+        off_t size = (off_t) m->size;
+        int r = fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
+
+        if (r == -EOPNOTSUPP)
+                r = ftruncate(fd, size) < 0 ? -errno : 0;
+        if (r < 0)
+                return error_errno(err, r, "cannot make the shared memory %s with %" PRIu64 " bytes", m->path,
+                                   m->size);
+        if (fchown(fd, k->uid, k->group) < 0 || fchmod(fd, k->group == (gid_t) -1 ? 0600 : 0660) < 0)
+                return error_errno(err, errno, "cannot give the shared memory %s to the VM", m->path);
+        return 0;
+}
+
+static int make_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct make *k = data;
+        const struct plan_memory *m = k->memory;
+        const char *name = strrchr(m->path, '/') + 1;
+        _cleanup_free_ char *dir = xasprintf("%.*s", (int) (name - m->path), m->path);
+        _cleanup_close_ int folder =
+                open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (m->own ? O_NOFOLLOW : 0));
+
+        *ret = json_null();
+        if (folder < 0)
+                return error_errno(err, errno, "cannot use the folder %s for shared memory", dir);
+        /* What a cut-off start or a command by hand left in our own folder. */
+        if (m->own && unlinkat(folder, name, 0) < 0 && errno != ENOENT)
+                return error_errno(err, errno, "cannot remove the old %s", m->path);
+        int r = check_room(m, folder, err);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int fd =
+                openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return error_errno(err, errno, "cannot make the shared memory %s", m->path);
+        r = fill_file(fd, k, err);
+        if (r < 0)
+                (void) unlinkat(folder, name, 0);
+        return r;
+}
+
+/* -- the step
+ * -------------------------------------------------------------------------------------------------- */
+
+static int make_next(struct vm *vm, struct error *err);
+
+static void made(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct vm *vm = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+
+        vm->work = NULL;
+        test_kill("start", "memory-file", "after");
+        if (!result) {
+                /* Somebody's file came in between: it is not ours to remove. */
+                if (err->code == -EEXIST)
+                        undo_drop(vm);
+                step_finish(vm, err);
+                return;
+        }
+        vm->next_memory++;
+        int r = make_next(vm, &failed);
+        if (r <= 0)
+                step_finish(vm, r < 0 ? &failed : NULL);
+}
+
+/* Journals the next file, then has it made. 0: all are there. */
+static int make_next(struct vm *vm, struct error *err) {
+        const struct plan *p = vm->plan;
+
+        while (vm->next_memory < p->n_memories && !p->memories[vm->next_memory].make)
+                vm->next_memory++;
+        if (vm->next_memory >= p->n_memories)
+                return 0;
+        const struct plan_memory *m = &p->memories[vm->next_memory];
+        struct make k = { m, vm->uid, vm->env->settings->system ? vm->env->group : (gid_t) -1 };
+        int r = undo_add(vm, "file", json_pack("{s:o}", "path", json_string_lossy(m->path)), err);
+        if (r < 0)
+                return r;
+        test_kill("start", "memory-file", "before");
+        r = work_start(vm->env->loop, "making shared memory", MAKE_DEADLINE_MS, make_work, &k, made, vm,
+                       &vm->work, err);
+        return r < 0 ? r : 1;
+}
+
+static bool has_own(const struct plan *p) {
+        for (size_t i = 0; i < p->n_memories; i++)
+                if (p->memories[i].own)
+                        return true;
+        return false;
+}
+
+int memory_make(struct vm *vm, struct error *err) {
+        _cleanup_free_ char *folder = plan_shm_dir(vm->env->settings, vm->name);
+        int r = 0;
+
+        vm->next_memory = 0;
+        if (has_own(vm->plan)) {
+                r = undo_add(vm, "folder", json_pack("{s:o}", "path", json_string_lossy(folder)), err);
+                if (r >= 0)
+                        r = own_folder(vm->env, vm->name, err);
+        }
+        return r < 0 ? r : make_next(vm, err);
+}
+
+/* -- by hand
+ * ------------------------------------------------------------------------------------------------------ */
+
+int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fresh, struct error *err) {
+        int r = has_own(plan) ? own_folder(env, plan->name, err) : 0;
+
+        for (size_t i = 0; r >= 0 && fresh && i < plan->n_memories; i++)
+                if (plan->memories[i].own && unlink(plan->memories[i].path) < 0 && errno != ENOENT)
+                        r = error_errno(err, errno, "cannot remove the old %s", plan->memories[i].path);
+        return r;
+}
