@@ -184,6 +184,11 @@ static int parse_words(struct args *a, int argc, char *const argv[], char **word
                 const char *word = argv[i];
                 int r = 0;
 
+                if (str_eq(word, "--") && a->verb && a->verb->passes) {
+                        a->rest = argv + i + 1;
+                        a->n_rest = (size_t) (argc - i - 1);
+                        break;
+                }
                 if (str_eq(word, "--")) {
                         while (++i < argc)
                                 words[(*n)++] = argv[i];

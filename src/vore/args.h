@@ -17,6 +17,9 @@ struct args {
         size_t n_cdroms;
         /* By position in verb->args; NULL: left out. "[NAME] JSON" with one word fills only the second. */
         const char *arg[ARGS_MAX];
+        /* Of a verb that passes them: what stands behind --. Borrowed from argv. */
+        char *const *rest;
+        size_t n_rest;
 };
 
 /* -EINVAL with one sentence for wrong usage. A verb that this version does not support takes any words; so

@@ -90,6 +90,33 @@ static bool first_of_group(size_t index) {
         return true;
 }
 
+/* compgen -W expands its words: nothing but plain names may get there. */
+#define BASH_MACHINES "$(vore \"${conn[@]}\" list 2>/dev/null | cut -f1 | grep '^[A-Za-z0-9._-]*$')"
+
+/* What an option's value is completed with. */
+static const char *bash_value(const struct option_row *option) {
+        switch (kind_of(option->arg)) {
+        case WORD_FILE:
+                return "mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return";
+        case WORD_VM:
+                return "mapfile -t COMPREPLY < <(compgen -W \"" BASH_MACHINES "\" -- \"$cur\"); return";
+        default:
+                return "return";
+        }
+}
+
+static const char *zsh_value(const struct option_row *option) {
+        enum word_kind kind = kind_of(option->arg);
+
+        return kind == WORD_FILE ? "_files" : kind == WORD_VM ? "_vore_machines" : " ";
+}
+
+static const char *fish_value(const struct option_row *option) {
+        if (!option->arg)
+                return "";
+        return kind_of(option->arg) == WORD_VM ? " -x -a '(vore list 2>/dev/null | cut -f1)'" : " -r -F";
+}
+
 static void print_value_cases(void) {
         for (size_t i = 0; i < OPTION_COUNT; i++) {
                 if (!options[i].arg)
@@ -97,9 +124,7 @@ static void print_value_cases(void) {
                 printf("        --%s", options[i].name);
                 if (options[i].letter)
                         printf("|-%c", options[i].letter);
-                printf(") %s ;;\n", kind_of(options[i].arg) == WORD_FILE ?
-                                            "mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return" :
-                                            "return");
+                printf(") %s ;;\n", bash_value(&options[i]));
         }
 }
 
@@ -195,9 +220,7 @@ static void print_bash(void) {
         print_verb_cases();
         fputs("    esac\n"
               "    [[ $cur == -* ]] && words=$opts vm=0 file=0\n"
-              /* compgen -W expands its words: nothing but plain names may get there. */
-              "    ((vm)) && words+=\" $(vore \"${conn[@]}\" list 2>/dev/null | cut -f1 | grep "
-              "'^[A-Za-z0-9._-]*$')\"\n"
+              "    ((vm)) && words+=\" " BASH_MACHINES "\"\n"
               "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
               "    if ((file)); then\n"
               "        compopt -o filenames 2>/dev/null\n"
@@ -228,8 +251,7 @@ static void print_zsh_options(uint32_t mask, bool global) {
                 print_quoted(options[i].help, ZSH_APOSTROPHE);
                 fputs("]", stdout);
                 if (options[i].arg)
-                        printf(":%s:%s", options[i].arg,
-                               kind_of(options[i].arg) == WORD_FILE ? "_files" : " ");
+                        printf(":%s:%s", options[i].arg, zsh_value(&options[i]));
                 fputs("'", stdout);
         }
 }
@@ -282,7 +304,7 @@ static void print_fish_option(const struct option_row *option, const char *when)
         printf(" -l %s", option->name);
         if (option->letter)
                 printf(" -s %c", option->letter);
-        fputs(option->arg ? " -r -F -d '" : " -d '", stdout);
+        printf("%s -d '", fish_value(option));
         print_quoted(option->help, FISH_APOSTROPHE);
         puts("'");
 }

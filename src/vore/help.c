@@ -12,6 +12,8 @@ void help_synopsis(struct strbuf *b, const struct verb *verb) {
                 if ((verb->options & OPT(i)) && !options[i].hidden)
                         strbuf_addf(b, " [--%s%s%s]%s", options[i].name, options[i].arg ? " " : "",
                                     options[i].arg ? options[i].arg : "", i == OPTION_CDROM ? "..." : "");
+        if (verb->passes)
+                strbuf_add(b, " [-- ARGS]");
 }
 
 static void option_spelling(struct strbuf *b, const struct option_row *o) {

@@ -31,6 +31,7 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_EXACT] = { "exact", NULL, "what the daemon executes, with its descriptors", 0, false, false },
         [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false,
                          false },
+        [OPTION_VM] = { "vm", "NAME", "the VM, as NAME", 0, false, false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
@@ -79,10 +80,19 @@ const struct verb verbs[] = {
         { "reserve", NULL, "[ADDR]", 0, NEED_NONE, NULL, "claim the reserved devices now, or one", NULL },
         { "release", NULL, "[ADDR]", 0, NEED_NONE, NULL, "give reserved devices back to the host", NULL },
         { "cdrom", NULL, "[NAME] [ISO]", 0, NEED_RUNNING, NULL, "change the medium", NULL },
-        { "looking-glass", "lg", "[NAME]", 0, NEED_RUNNING, NULL, "start Looking Glass for a VM", NULL },
-        { "spice", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start a SPICE viewer for a VM", NULL },
-        { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "start the Scream receiver for a VM", NULL },
-        { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, NULL, "stop the Scream receiver of a VM", NULL },
+        { "looking-glass", "lg", "[NAME]", OPT(OPTION_VM), NEED_RUNNING, verb_looking_glass,
+          "start Looking Glass for a VM",
+          "Becomes looking-glass-client, wired to the VM's shared memory and SPICE socket; what stands behind -- goes to "
+          "it. LOOKING_GLASS names another client. A VM that is just starting is waited for.",
+          true },
+        { "spice", NULL, "[NAME]", 0, NEED_RUNNING, verb_spice, "start a SPICE viewer for a VM",
+          "Becomes remote-viewer, else spicy, else what VORE_SPICE_VIEWER names, on the VM's SPICE socket. A VM that is "
+          "just starting is waited for." },
+        { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_start, "start the Scream receiver for a VM",
+          "It runs in the background, as who called, and ends with the VM. VORE_SCREAM names the receiver; else it is "
+          "scream, or one of scream-ivshmem-pulse, -alsa and -jack, in PATH. What it says is in scream-NAME.log in the "
+          "session's run-time folder." },
+        { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_stop, "stop the Scream receiver of a VM", NULL },
         { "devices", NULL, "", OPT(OPTION_USB), NEED_NONE, verb_devices,
           "list the host's PCI devices, and whether each can be passed through",
           "A tree by IOMMU group: what is in one group is passed to one VM together. Of each device: who "

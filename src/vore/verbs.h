@@ -38,6 +38,7 @@ enum option_id {
         OPTION_FOLLOW,
         OPTION_EXACT,
         OPTION_USB,
+        OPTION_VM,
         OPTION_MAN,
         OPTION_COUNT,
 };
@@ -62,6 +63,7 @@ struct verb {
         int (*run)(struct cli *c); /* gives an exit code; NULL: not supported by this version */
         const char *help;          /* one line */
         const char *more;          /* what else there is to say; NULL: nothing */
+        bool passes;               /* what stands behind -- is another program's */
 };
 
 extern const struct option_row options[OPTION_COUNT];
@@ -96,5 +98,9 @@ int verb_qmp(struct cli *c);
 int verb_console(struct cli *c);
 int verb_qemucmd(struct cli *c);
 int verb_version(struct cli *c);
+int verb_looking_glass(struct cli *c);
+int verb_spice(struct cli *c);
+int verb_scream_start(struct cli *c);
+int verb_scream_stop(struct cli *c);
 int verb_completion(struct cli *c);
 int verb_help(struct cli *c);

@@ -146,9 +146,27 @@ static void test_unsupported_take_anything(void **state) {
 
         assert_null(a.verb->run);
         args_done(&a);
-        a = good("looking-glass win10 -- -F");
-        assert_null(a.verb->run);
+}
+
+/* What stands behind -- is the program's, whatever it looks like. */
+static void test_passed_on(void **state) {
+        struct args a = good("looking-glass win10 -- -F --help -- x");
+
+        assert_string_equal(a.arg[0], "win10");
+        assert_int_equal(a.n_rest, 4);
+        assert_string_equal(a.rest[0], "-F");
+        assert_string_equal(a.rest[1], "--help");
+        assert_string_equal(a.rest[3], "x");
+        assert_false(args_has(&a, OPTION_HELP));
         args_done(&a);
+        a = good("lg --vm=win10 --");
+        assert_string_equal(a.value[OPTION_VM], "win10");
+        assert_null(a.arg[0]);
+        assert_int_equal(a.n_rest, 0);
+        args_done(&a);
+        bad("lg win10 -F", "unknown option -F");
+        bad("spice win10 -- -F", "one argument too many");
+        bad("spice --vm win10", "takes no option --vm");
 }
 
 /* The rows are what everything reads: they must be complete and say no name twice. */
@@ -176,6 +194,9 @@ static void test_synopsis(void **state) {
 
         help_synopsis(&b, verb_find("load"));
         assert_string_equal(b.data, "load FILE [--save] [--cdrom ISO]...");
+        strbuf_done(&b);
+        help_synopsis(&b, verb_find("lg"));
+        assert_string_equal(b.data, "looking-glass [NAME] [--vm NAME] [-- ARGS]");
 }
 
 int main(void) {
@@ -185,6 +206,7 @@ int main(void) {
                 cmocka_unit_test(test_options),
                 cmocka_unit_test(test_help_always_wins),
                 cmocka_unit_test(test_unsupported_take_anything),
+                cmocka_unit_test(test_passed_on),
                 cmocka_unit_test(test_rows),
                 cmocka_unit_test(test_synopsis),
         };
