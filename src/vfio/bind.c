@@ -5,8 +5,6 @@
 
 #include <errno.h>
 
-#define VFIO_PCI "vfio-pci"
-
 struct bind {
         const struct vfio_sys *sys;
         const struct vfio_original *original;

@@ -29,7 +29,8 @@ int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
               const struct vfio_claim *claim, struct vfio_progress *progress, struct error *err);
 
 /* Gives the device back: exactly its own driver (or none), override, reset methods, D3cold and power control.
- * Where it finds things right it writes nothing, so it may come after any part of a bind, and twice. A device
+ * With original->probe the kernel chooses the driver. Where it finds things right it writes nothing, so it may come
+ * after any part of a bind, and twice. A device
  * that is gone, or another one at its address, is fine: nothing is done. A device that somebody gave to a
  * third driver is left with it: the rest is restored, and the error is -EBUSY. A device that would have to
  * leave its VFIO driver while a process has a VFIO node of it or of its group open (another VM, another tool,

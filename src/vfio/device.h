@@ -11,6 +11,7 @@ struct vfio_original {
         char address[VFIO_ADDRESS_MAX]; /* "0000:0b:00.0" */
         uint16_t vendor, device;        /* another device at the address is not ours to touch */
         char driver[VFIO_NAME_MAX];     /* "": none */
+        bool probe;                     /* it was claimed before anybody saw its driver: whatever the kernel chooses */
         char module[VFIO_NAME_MAX];     /* the kernel module of driver; "": built in, or none */
         char override[VFIO_NAME_MAX];   /* driver_override; "": none */
         char power_control[8];          /* "auto", "on"; "": no such file */
@@ -20,7 +21,7 @@ struct vfio_original {
 };
 
 /* {address, vendor, device, driver, module, driver_override, power_control, d3cold_allowed, reset_method};
- * what is not there is null. */
+ * what is not there is null. With probe also {probe: true}. */
 json_t *vfio_original_to_json(const struct vfio_original *o);
 /* -EBADMSG: not what vfio_original_to_json() gives. */
 int vfio_original_from_json(const json_t *j, struct vfio_original *ret, struct error *err);

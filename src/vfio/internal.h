@@ -4,6 +4,7 @@
 #include "vfio/bind.h"
 
 #define VFIO_DEVICES "/sys/bus/pci/devices"
+#define VFIO_PCI "vfio-pci"
 #define VFIO_DRIVERS "/sys/bus/pci/drivers"
 
 /* Writes an attribute of the device; err names it. */

@@ -22,6 +22,8 @@ json_t *vfio_original_to_json(const struct vfio_original *o) {
         put_name(j, "power_control", o->power_control);
         json_put(j, "d3cold_allowed", o->d3cold_allowed < 0 ? json_null() : json_boolean(o->d3cold_allowed));
         json_put_str(j, "reset_method", o->has_reset_method ? o->reset_method : NULL);
+        if (o->probe)
+                json_put_bool(j, "probe", true);
         return j;
 }
 
@@ -60,6 +62,7 @@ int vfio_original_from_json(const json_t *j, struct vfio_original *ret, struct e
         o.device = (uint16_t) device;
         o.d3cold_allowed = json_is_boolean(d3cold) ? json_is_true(d3cold) : -1;
         o.has_reset_method = json_is_string(json_object_get(j, "reset_method"));
+        o.probe = json_get_bool(j, "probe", false);
         *ret = o;
         return 0;
 }

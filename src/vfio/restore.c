@@ -37,16 +37,41 @@ static int bind_to(const struct restore *b, const char *driver, struct error *er
                        error_set(err, -EBUSY, "is with the driver %s now, not with %s", now, driver);
 }
 
+/* Whoever the kernel offers it to may have it; udev would have loaded a driver by the alias. None is fine. */
+static int let_choose(const struct restore *b, const char *vfio, struct error *err) {
+        const char *address = b->original->address;
+        _cleanup_free_ char *path = xasprintf(VFIO_DEVICES "/%s/modalias", address), *alias = NULL;
+        char now[VFIO_NAME_MAX] = "";
+        int r = vfio_put_override(b->sys, address, "", err);
+
+        if (r >= 0 && vfio[0])
+                r = vfio_unbind(b->sys, address, vfio, b->progress, err);
+        vfio_doing(b->progress, "going back to the host");
+        if (r >= 0 && b->sys->ops->read(b->sys->data, path, &alias) >= 0 && alias[0])
+                (void) b->sys->ops->load(b->sys->data, alias);
+        if (r >= 0)
+                r = vfio_probe(b->sys, address, err);
+        if (r >= 0 && (r = vfio_driver(b->sys, address, now)) < 0)
+                return error_errno(err, r, "cannot tell whether a driver took it back");
+        return r >= 0 && host_pci_vfio_driver(now) ?
+                       error_set(err, -EBUSY, "goes to %s by itself: something on this host says so "
+                                              "(vfio-pci.ids=, new_id)", now) :
+                       r;
+}
+
 /* Until the end of it the override names the one driver that may have the device: "none" is no driver's name.
  */
 static int restore_driver(const struct restore *b, const char *now, struct error *err) {
         const struct vfio_original *o = b->original;
         int r = 0;
 
-        if (str_eq(now, o->driver))
+        if (!o->probe && str_eq(now, o->driver))
                 return 0;
         if (now[0] && !host_pci_vfio_driver(now))
-                return error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
+                return o->probe ? 0 :
+                                  error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
+        if (o->probe)
+                return let_choose(b, now, err);
         if (o->driver[0])
                 r = vfio_need_driver(b->sys, o->driver, o->module, b->progress, err);
         vfio_doing(b->progress, "getting its driver_override");
