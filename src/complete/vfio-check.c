@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 /* Said once: it is the same for all. */
-static bool check_iommu(const struct vfio_fill *x) {
+bool vfio_check_iommu(const struct vfio_fill *x) {
         struct fill *f = x->f;
         const struct def_vfio *v = &f->def->vfio[0];
         const char *why = NULL, *hint = NULL;
@@ -19,7 +19,7 @@ static bool check_iommu(const struct vfio_fill *x) {
         return iommu;
 }
 
-static void check_kind(const struct vfio_fill *x, size_t i, bool iommu) {
+void vfio_check_kind(const struct vfio_fill *x, size_t i, bool iommu) {
         const struct def_vfio *v = &x->f->def->vfio[i];
         const struct host_pci *d = x->found[i];
 
@@ -82,19 +82,26 @@ static void check_node(const struct vfio_fill *x, size_t i) {
                         "%s, the group of %s, may not be opened by this user", path, d->address);
 }
 
+void complete_warn_reserve(const struct def *def, struct diags *diags) {
+        for (size_t i = 0; i < def->n_vfio; i++) {
+                const struct def_vfio *v = &def->vfio[i];
+
+                if (v->reserve && !v->along)
+                        diag_warning(diags, DEF_LOC(v, reserve), section_key(def->arena, &v->head, "reserve"),
+                                     "save the definition in the system's daemon",
+                                     "a session daemon reserves no devices: this does nothing here");
+        }
+}
+
 static void check_session(const struct vfio_fill *x, size_t i) {
-        struct fill *f = x->f;
-        struct def_vfio *v = &f->def->vfio[i];
         const struct host_pci *d = x->found[i];
 
-        if (v->reserve && !v->along)
-                FILL_WARNING(f, v, reserve, "reserve", "save the definition in the system's daemon",
-                             "a session daemon reserves no devices: this does nothing here");
         if (!host_pci_vfio_driver(d->driver))
                 vfio_error(x, i,
-                           "load the definition in the system's daemon (/run/vore/vored.sock), or have that "
-                           "one keep "
-                           "the device on vfio-pci: rebind = \"never\"",
+                           arena_printf(x->f->arena,
+                                        "load the definition in the system's daemon (/run/vore/vored.sock), or have "
+                                        "that one keep the device on vfio-pci: vore -c /run/vore/vored.sock reserve %s",
+                                        d->address),
                            "a session daemon binds no devices, and %s is with %s, not with vfio-pci",
                            d->address, d->driver ? d->driver : "no driver");
         else if (d->iommu_group >= 0)
@@ -184,19 +191,21 @@ static void fill_rebind(const struct vfio_fill *x, size_t i) {
 
 void vfio_checks(struct vfio_fill *x) {
         const struct settings *s = x->f->req->settings;
-        bool iommu = check_iommu(x), session = s && !s->system;
+        bool iommu = vfio_check_iommu(x), session = s && !s->system;
 
         for (size_t i = 0; i < x->f->def->n_vfio; i++) {
                 fill_rebind(x, i);
                 if (!x->found[i])
                         continue;
-                check_kind(x, i, iommu);
+                vfio_check_kind(x, i, iommu);
                 if (x->owner[i] == i) /* of the others' group it is told there */
                         check_other_vms(x, i);
                 check_reset(x, i);
                 if (session && iommu)
                         check_session(x, i);
         }
+        if (session)
+                complete_warn_reserve(x->f->def, x->f->diags);
         if (session && iommu)
                 check_memlock(x);
 }

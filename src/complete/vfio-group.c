@@ -55,7 +55,7 @@ static void check_viable(const struct vfio_fill *x, size_t i, const struct host_
                    vfio_words(x, x->found[i]), group->number, list);
 }
 
-void vfio_groups(struct vfio_fill *x) {
+void vfio_take_along(struct vfio_fill *x) {
         size_t n = x->f->def->n_vfio; /* those that are added need no look */
         struct host_iommu_group group;
 
@@ -63,6 +63,13 @@ void vfio_groups(struct vfio_fill *x) {
                 if (x->found[i] && x->f->def->vfio[i].group && x->found[i]->iommu_group >= 0 &&
                     host_iommu_group(x->f->req->host, x->found[i]->iommu_group, x->f->arena, &group) == 0)
                         take_along(x, i, &group);
+}
+
+void vfio_groups(struct vfio_fill *x) {
+        size_t n = x->f->def->n_vfio;
+        struct host_iommu_group group;
+
+        vfio_take_along(x);
         for (size_t i = 0; i < n; i++)
                 if (x->found[i] && x->found[i]->iommu_group >= 0 &&
                     host_iommu_group(x->f->req->host, x->found[i]->iommu_group, x->f->arena, &group) == 0)

@@ -245,27 +245,59 @@ void vfio_add(struct vfio_fill *x, size_t i, const struct host_pci *d) {
         vfio_known(x, n);
 }
 
-void fill_vfio(struct fill *f) {
+int vfio_select(struct vfio_fill *x, bool reserved_only) {
+        struct fill *f = x->f;
         size_t n = f->def->n_vfio;
-        struct vfio_fill x = { .f = f };
+        struct diags *diags = f->diags, nowhere;
         _cleanup_error_ struct error err = ERROR_INIT;
+        int r = host_pci_list(f->req->host, f->arena, &x->devices, &x->n_devices, &err);
 
-        if (n == 0)
-                return;
-        if (host_pci_list(f->req->host, f->arena, &x.devices, &x.n_devices, &err) < 0) {
-                diag_error(f->diags, f->def->vfio[0].head.loc, f->def->vfio[0].head.path, NULL, "%s",
+        if (r < 0) {
+                diag_error(diags, f->def->vfio[0].head.loc, f->def->vfio[0].head.path, NULL, "%s",
                            error_text(&err));
-                return;
+                return r;
         }
-        x.found = arena_new0(f->arena, const struct host_pci *, n);
-        x.owner = arena_new0(f->arena, size_t, n);
+        diags_init(&nowhere, f->arena, diags->file);
+        x->found = arena_new0(f->arena, const struct host_pci *, n);
+        x->owner = arena_new0(f->arena, size_t, n);
         for (size_t i = 0; i < n; i++) {
-                x.owner[i] = i;
-                x.found[i] = select_one(&x, i);
-                if (x.found[i])
-                        vfio_known(&x, i);
+                x->owner[i] = i;
+                f->diags = reserved_only && !f->def->vfio[i].reserve ? &nowhere : diags;
+                x->found[i] = select_one(x, i);
+                if (x->found[i])
+                        vfio_known(x, i);
         }
+        f->diags = diags;
+        return 0;
+}
+
+void fill_vfio(struct fill *f) {
+        struct vfio_fill x = { .f = f };
+
+        if (f->def->n_vfio == 0 || vfio_select(&x, false) < 0)
+                return;
         vfio_groups(&x);
         vfio_checks(&x);
         vfio_guest(&x);
+}
+
+void complete_reserved(struct def *def, const struct complete_request *req, struct diags *diags) {
+        struct fill f = { .def = def, .req = req, .diags = diags, .arena = def->arena };
+        struct vfio_fill x = { .f = &f };
+        bool any = false;
+
+        for (size_t i = 0; i < def->n_vfio; i++)
+                any = any || def->vfio[i].reserve;
+        if (!any || vfio_select(&x, true) < 0)
+                return;
+        vfio_take_along(&x);
+        size_t errors = diags->errors;
+        bool iommu = vfio_check_iommu(&x), usable = diags->errors == errors;
+        for (size_t i = 0; i < def->n_vfio; i++) {
+                errors = diags->errors;
+                if (x.found[i] && def->vfio[i].reserve)
+                        vfio_check_kind(&x, i, iommu);
+                if (!usable || diags->errors > errors)
+                        def->vfio[i].class = -1;
+        }
 }

@@ -29,7 +29,15 @@ void vfio_add(struct vfio_fill *x, size_t i, const struct host_pci *d);
 /* What the definition says of the device now that it is known: ids, index, address, facts. */
 void vfio_known(const struct vfio_fill *x, size_t i);
 
-void vfio_groups(struct vfio_fill *x); /* adds siblings; are the groups viable? */
+/* The devices of the host, and which of them each [[vfio]] means. With reserved_only what is wrong with the
+ * selection of the others goes nowhere. -errno: the fault was told. */
+int vfio_select(struct vfio_fill *x, bool reserved_only);
+void vfio_take_along(struct vfio_fill *x); /* adds siblings */
+void vfio_groups(struct vfio_fill *x);     /* the same; are the groups viable? */
+/* No IOMMU, no vfio-pci: told once. Is there an IOMMU? */
+bool vfio_check_iommu(const struct vfio_fill *x);
+/* Is it something that a guest could have, and the host does without? */
+void vfio_check_kind(const struct vfio_fill *x, size_t i, bool iommu);
 void vfio_checks(
         struct vfio_fill *x);         /* IOMMU, other VMs, what the host needs, session mode, reset methods */
 void vfio_guest(struct vfio_fill *x); /* graphics, ROM, places in the guest */

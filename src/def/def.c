@@ -45,6 +45,17 @@ static int first_error(const struct diags *diags, struct error *err) {
         return error_set(err, -EINVAL, "it has errors");
 }
 
+void def_summary(const struct def *def, struct def_summary *ret) {
+        *ret = (struct def_summary){
+                .memory = def->machine.memory,
+                .vcpus = def->cpu.amount,
+                .auto_start = def->machine.auto_start,
+        };
+        snprintf(ret->name, sizeof(ret->name), "%s", def->machine.name);
+        for (size_t i = 0; i < def->n_vfio; i++)
+                ret->reserves = ret->reserves || def->vfio[i].reserve;
+}
+
 int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
                   struct error *err) {
         _cleanup_arena_ struct arena *arena = arena_new();
@@ -54,12 +65,7 @@ int def_summarize(const char *text, size_t len, const char *directory, struct de
         diags_init(&diags, arena, NULL);
         if (def_parse(arena, text, len, directory, 0, &def, &diags) < 0)
                 return first_error(&diags, err);
-        *ret = (struct def_summary){
-                .memory = def->machine.memory,
-                .vcpus = def->cpu.amount,
-                .auto_start = def->machine.auto_start,
-        };
-        snprintf(ret->name, sizeof(ret->name), "%s", def->machine.name);
+        def_summary(def, ret);
         return 0;
 }
 

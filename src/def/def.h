@@ -192,20 +192,25 @@ enum { DEF_SIZE_MAX = 64 * 1024, DEF_DEPTH_MAX = 16 };
 int def_parse(struct arena *arena, const char *text, size_t len, const char *directory, unsigned flags,
               struct def **ret, struct diags *diags);
 
-/* Just machine.name, memory (bytes), vCPUs and auto-start of a text, for lists: cheaper for the eye, the
- * same parser. -EINVAL with one sentence, the first fault with its place, when it does not parse. */
+/* Just machine.name, memory (bytes), vCPUs, auto-start and whether devices are reserved of a text, for lists: cheaper
+ * for the eye, the same parser. -EINVAL with one sentence, the first fault with its place, when it does not parse. */
 struct def_summary {
         char name[65];
         uint64_t memory;
         int64_t vcpus;
-        bool auto_start;
+        bool auto_start, reserves;
 };
+void def_summary(const struct def *def, struct def_summary *ret);
 int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
                   struct error *err);
 
 /* Appends a device that def->vfio[of].group takes along: what is said there of force, reserve and rebind counts for
  * it too. Its place in the file is that of `group`. */
 struct def_vfio *def_add_vfio(struct def *def, size_t of);
+
+/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters, in the arena; NULL if it is none. A domain has four
+ * to eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
+const char *def_pci_address(struct arena *arena, const char *s);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 bool def_name_valid(const char *name);

@@ -50,9 +50,7 @@ static void rule_disks(struct def *def, struct diags *diags) {
         }
 }
 
-/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters; NULL if it is none. A domain has four to
- * eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
-static const char *pci_address(struct arena *arena, const char *s) {
+const char *def_pci_address(struct arena *arena, const char *s) {
         unsigned domain = 0, bus, slot, function;
         size_t n = strlen(s), of_domain = strspn(s, "0123456789abcdefABCDEF");
         char rest;
@@ -69,7 +67,7 @@ static const char *pci_address(struct arena *arena, const char *s) {
 /* What is no address was told already: it is no device. */
 static bool vfio_same(struct arena *arena, const struct def_vfio *a, const struct def_vfio *b) {
         if (a->address || b->address)
-                return str_eq(a->address, b->address) && pci_address(arena, a->address);
+                return str_eq(a->address, b->address) && def_pci_address(arena, a->address);
         return a->vendor >= 0 && a->device >= 0 && a->vendor == b->vendor && a->device == b->device &&
                a->index == b->index;
 }
@@ -78,7 +76,7 @@ static void rule_vfio_select(struct def_vfio *v, struct diags *diags) {
         bool vendor = v->vendor >= 0, device = v->device >= 0;
 
         if (v->address) {
-                const char *full = pci_address(diags->arena, v->address);
+                const char *full = def_pci_address(diags->arena, v->address);
 
                 if (full)
                         v->address = full;

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "vfio/group.h"
 #include "vfio/job.h"
+#include "vfio/kept.h"
 #include "vfio/stuck.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ struct vm_devices {
         size_t n, next;
         struct vfio_job *job;
         char address[VFIO_ADDRESS_MAX]; /* of the job */
+        bool forget;                    /* it is not kept any more when the job is done */
 };
 
 static struct vm_devices *devices_of(struct vm *vm) {
@@ -108,8 +110,8 @@ static int claim_next(struct vm *vm, struct error *err) {
 
         if (claim.has_reset_method)
                 snprintf(claim.reset_method, sizeof(claim.reset_method), "%s", wanted->reset_method);
-        int r = undo_add(vm, "device", json_pack("{s:o, s:b}", "original", vfio_original_to_json(original), "keep",
-                                                 wanted->keep), err);
+        int r = undo_add(vm, "device", json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
+                                                 wanted->keep, "release", wanted->reserve && !wanted->keep), err);
         if (r < 0)
                 return r;
         test_kill("start", "bind", "before");
@@ -186,6 +188,24 @@ static int others_check(struct vm *vm, struct error *err) {
         return r;
 }
 
+static bool any_busy(const struct vm *vm) {
+        for (size_t i = 0; vm->env->device_busy && i < vm->plan->n_devices; i++)
+                if (vm->env->device_busy(vm->plan->devices[i].address, vm->env->data))
+                        return true;
+        return false;
+}
+
+void vm_devices_changed(struct vm *vm) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (!vm->claim_waits)
+                return;
+        vm->claim_waits = false;
+        int r = devices_claim(vm, &err);
+        if (r <= 0)
+                step_finish(vm, r < 0 ? &err : NULL);
+}
+
 int devices_claim(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
         _cleanup_free_ const char **addresses = xcalloc(p->n_devices + 1, sizeof(*addresses));
@@ -193,6 +213,10 @@ int devices_claim(struct vm *vm, struct error *err) {
 
         if (p->n_devices == 0 || !vm->env->settings->system)
                 return 0;
+        if (any_busy(vm)) {
+                vm->claim_waits = true;
+                return 1;
+        }
         int r = others_check(vm, err);
         if (r < 0)
                 return r;
@@ -214,7 +238,9 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
         _cleanup_error_ struct error failed = ERROR_INIT;
 
         job_result(vm, result, err, stuck, &failed);
-        if (failed.code && !stuck) {
+        if (!failed.code && vm->devices->forget)
+                (void) vfio_kept_drop(runtime_dir(vm), vm->devices->address, &failed);
+        else if (failed.code && !stuck) {
                 _cleanup_free_ char *text = xstrdup(error_text(&failed));
                 error_set(&failed, failed.code, "%s (what was done: vore logs %s; echo %s >/sys/bus/pci/drivers_probe "
                                                 "lets the host's driver try again)", text, vm->name,
@@ -223,15 +249,30 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
         undo_continue(vm, &failed);
 }
 
+/* rebind = "never": it stays with vfio-pci after the machine has run. What it was before is remembered. */
+static int keep(struct vm *vm, struct vfio_original *original, struct error *err) {
+        struct vfio_original before;
+        int r = 0;
+
+        if (!vfio_kept_find(runtime_dir(vm), original->address, &before, NULL)) {
+                vfio_original_before(original, &before);
+                r = vfio_kept_put(runtime_dir(vm), &before, VFIO_KEPT_NEVER, err);
+        }
+        vfio_original_idle(&before, original);
+        return r;
+}
+
 int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
         struct vfio_original original;
         int r = vfio_original_from_json(json_object_get(args, "original"), &original, err);
 
-        if (r < 0)
+        if (r < 0 || (r = vfio_stuck_check(runtime_dir(vm), original.address, err)) == -EIO)
                 return r;
-        /* rebind = "never": it stays with vfio-pci after the machine has run. */
-        if (json_get_bool(args, "keep", false) && vm->ran)
-                return 0;
-        r = vfio_stuck_check(runtime_dir(vm), original.address, err);
-        return r == -EIO ? r : job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
+        devices_of(vm)->forget = false;
+        if (json_get_bool(args, "keep", false) && vm->ran) {
+                if ((r = keep(vm, &original, err)) < 0)
+                        return r;
+        } else if (json_get_bool(args, "release", false) && vm->ran) /* rebind = "stop" of a reserved one */
+                devices_of(vm)->forget = vfio_kept_find(runtime_dir(vm), original.address, &original, NULL);
+        return job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
 }

@@ -32,6 +32,7 @@ static void release_qemu(struct vm *vm) {
 
 static void release_start(struct vm *vm) {
         devices_free(vm);
+        vm->claim_waits = false;
         plan_free(vm->plan);
         vm->plan = NULL;
         json_decref(vm->disks);

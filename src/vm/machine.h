@@ -86,6 +86,7 @@ struct vm {
 
         struct journal *journal; /* open while something is to be undone */
         struct vm_devices *devices;
+        bool claim_waits; /* for vm_devices_changed() */
         struct console *console;
         void (*adopted)(struct vm *vm, void *data);
         void *adopted_data;

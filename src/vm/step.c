@@ -9,6 +9,10 @@
 #include <stdarg.h>
 #include <unistd.h>
 
+void vm_test_kill(const char *table, const char *step, const char *when) {
+        test_kill(table, step, when);
+}
+
 void test_kill(const char *table, const char *step, const char *when) {
 #ifdef VORE_TEST_HOOKS
         const char *wanted = getenv("VORE_TEST_KILL");

@@ -161,6 +161,21 @@ bool vm_auto_start(const struct vm *vm) {
         return vm->summary.auto_start;
 }
 
+bool vm_reserves(const struct vm *vm) {
+        return vm->summary.reserves;
+}
+
+bool vm_has_device(const struct vm *vm, const char *address) {
+        json_t *item;
+        size_t i;
+
+        json_array_foreach (vm->addresses, i, item) {
+                if (str_eq(json_get_str(item, "address", ""), address))
+                        return true;
+        }
+        return false;
+}
+
 uint64_t vm_memory(const struct vm *vm) {
         return vm->summary.memory;
 }

@@ -64,6 +64,9 @@ struct vm_env {
         /* Something happened; data is stolen. */
         void (*event)(struct vm *vm, const char *event, json_t *event_data, void *data);
         void (*uses)(const struct vm *vm, struct vm_uses *ret, void *data);
+        /* Is somebody else of this daemon about to bind the device or to give it back? Then a start waits with its
+         * claim for vm_devices_changed(). */
+        bool (*device_busy)(const char *address, void *data);
         /* A machine without operation and process: an operation just ended. */
         void (*idle)(struct vm *vm, void *data);
         void *data;
@@ -124,6 +127,11 @@ const char *vm_reason(const struct vm *vm); /* NULL unless failed */
 pid_t vm_pid(const struct vm *vm);          /* -1: none */
 bool vm_saved(const struct vm *vm);
 bool vm_auto_start(const struct vm *vm);
+bool vm_reserves(const struct vm *vm); /* its definition reserves devices */
+/* It has the device, or is still giving it back. */
+bool vm_has_device(const struct vm *vm, const char *address);
+/* A device that was busy (struct vm_env) is not any more. */
+void vm_devices_changed(struct vm *vm);
 uint64_t vm_memory(const struct vm *vm);
 /* A QEMU is there, or is about to be. */
 bool vm_active(const struct vm *vm);
@@ -186,6 +194,9 @@ int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fr
  * when its state is known. */
 int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, void *data), void *data,
              struct vm **ret, struct error *err);
+
+/* In test builds, ends the daemon by SIGKILL if VORE_TEST_KILL names this point. */
+void vm_test_kill(const char *table, const char *step, const char *when);
 
 /* The names of all steps at which a test build can be told to end (VORE_TEST_KILL), "TABLE:STEP". Calls fn
  * for each. */

@@ -99,7 +99,9 @@ static void add_fact(struct tree *t, const char *what, const char *text) {
 static void add_state(struct tree *t, const json_t *device) {
         _cleanup_free_ char *methods = joined(json_object_get(device, "reset_methods"), NULL, " ");
         const char *verdict = json_get_str(device, "verdict", ""),
-                   *driver = json_get_str(device, "driver", NULL);
+                   *driver = json_get_str(device, "driver", NULL),
+                   *reservation = json_get_str(device, "reservation", NULL);
+        _cleanup_free_ char *by = joined(json_object_get(device, "reserved_by"), NULL, ", ");
 
         add_text(t, verdict, verdict_color(verdict));
         add_fact(t, driver ? "driver " : "", driver ? driver : "no driver");
@@ -107,6 +109,8 @@ static void add_state(struct tree *t, const json_t *device) {
         add_fact(t, "", json_get_str(device, "power_state", NULL));
         add_fact(t, "", json_get_bool(device, "boot_vga", false) ? "boot VGA" : NULL);
         add_fact(t, "used by ", json_get_str(device, "used_by", NULL));
+        add_fact(t, "", str_eq(reservation, "in use") ? NULL : reservation);
+        add_fact(t, "for ", by);
         strbuf_add(&t->out, "\n");
 }
 
@@ -195,6 +199,8 @@ static json_t *for_programs(json_t *devices) {
         json_array_foreach (devices, i, device) {
                 json_object_del(device, "class_name");
                 json_object_del(device, "power_state");
+                json_object_del(device, "reserved_by");
+                json_object_del(device, "reservation");
         }
         return json_incref(devices);
 }

@@ -35,13 +35,17 @@ int verb_list(struct cli *c) {
         static const char *const titles[] = { "NAME",       "STATE", "PID",    "MEMORY", "VCPUS",
                                               "AUTO-START", "SAVED", "REASON", NULL };
         _cleanup_json_ json_t *reply = NULL;
-        const json_t *machine;
+        const json_t *machine, *note;
         struct table t;
         size_t i;
         int r = daemon_call(c, "List", NULL, &reply);
 
         if (r != EXIT_DONE)
                 return r;
+        json_array_foreach(json_object_get(reply, "notes"), i, note) {
+                if (json_is_string(note))
+                        cli_note(c, "%s", json_string_value(note));
+        }
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref(json_object_get(reply, "machines")));
         table_init(&t, titles, 1 << 2 | 1 << 3 | 1 << 4);

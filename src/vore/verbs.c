@@ -32,6 +32,10 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false,
                          false },
         [OPTION_VM] = { "vm", "NAME", "the VM, as NAME", 0, false, false },
+        [OPTION_EMIT] = { "emit", "KIND", "print what claims the reserved devices while the host boots", 0, false,
+                          false },
+        [OPTION_INSTALL] = { "install", "KIND", "install it, or make it anew", 0, false, false },
+        [OPTION_REMOVE] = { "remove", "KIND", "take it away again", 0, false, false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
@@ -77,8 +81,16 @@ const struct verb verbs[] = {
           "overwritten. Needs qemu-img, but no daemon." },
         { "attach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "hot-plug a USB or PCI device", NULL },
         { "detach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "take a device away from a VM", NULL },
-        { "reserve", NULL, "[ADDR]", 0, NEED_NONE, NULL, "claim the reserved devices now, or one", NULL },
-        { "release", NULL, "[ADDR]", 0, NEED_NONE, NULL, "give reserved devices back to the host", NULL },
+        { "reserve", NULL, "[ADDR]", OPT(OPTION_EMIT) | OPT(OPTION_INSTALL) | OPT(OPTION_REMOVE), NEED_NONE, verb_reserve,
+          "claim the reserved devices now, or one",
+          "Binds what saved definitions reserve to vfio-pci, and shows each device, its VMs and its state. With ADDR "
+          "any device that a guest may have. Exit status 1 when one cannot be had. With an option, instead: KIND is udev, "
+          "initramfs-tools or dracut (only printed). What is installed claims a device before the host's driver sees "
+          "it, as long as its address and its ids are the same." },
+        { "release", NULL, "[ADDR]", 0, NEED_NONE, verb_reserve,
+          "give reserved devices back to the host",
+          "Until the next start of the daemon, or vore reserve. Without ADDR all that no VM uses: reserved ones, those "
+          "claimed by hand, and those that rebind = \"never\" left on vfio-pci." },
         { "cdrom", NULL, "[NAME] [ISO]", 0, NEED_RUNNING, NULL, "change the medium", NULL },
         { "looking-glass", "lg", "[NAME]", OPT(OPTION_VM), NEED_RUNNING, verb_looking_glass,
           "start Looking Glass for a VM",

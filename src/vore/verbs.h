@@ -39,6 +39,9 @@ enum option_id {
         OPTION_EXACT,
         OPTION_USB,
         OPTION_VM,
+        OPTION_EMIT,
+        OPTION_INSTALL,
+        OPTION_REMOVE,
         OPTION_MAN,
         OPTION_COUNT,
 };
@@ -92,6 +95,7 @@ int verb_forget(struct cli *c);
 int verb_disk_presets(struct cli *c);
 int verb_disk_create(struct cli *c);
 int verb_devices(struct cli *c);
+int verb_reserve(struct cli *c);
 int verb_logs(struct cli *c);
 int verb_events(struct cli *c);
 int verb_qmp(struct cli *c);

@@ -1,5 +1,5 @@
 /* What a daemon does at its start: find the machines of the one before, then start those that want it. */
-#include "vored/manager.h"
+#include "vored/reserve.h"
 
 #include "base/log.h"
 #include "base/str.h"
@@ -74,31 +74,45 @@ int boot_adopt(struct manager *m, struct error *err) {
         return 0;
 }
 
-static void start_next(struct manager *m) {
+/* It is under way, or came to its end at once: then false. */
+static bool start(struct manager *m, struct machine *machine) {
         static const struct vm_start_options options = { 0 };
+        double age;
 
-        while (m->next_auto_start < m->n_auto_start) {
-                struct machine *machine = machine_find(m, m->auto_start[m->next_auto_start++]);
+        log_info("%s: auto-start", machine->name);
+        m->auto_starting = xstrdup(machine->name);
+        /* Its end, well or not, starts the next one: boot_auto_start_next(). */
+        vm_start(machine->vm, &options, NULL);
+        if (!m->auto_starting || vm_operation(machine->vm, &age))
+                return true;
+        log_warning("%s: not started, it is %s", machine->name, vm_state_name(vm_state(machine->vm)));
+        free(TAKE_PTR(m->auto_starting));
+        return false;
+}
 
-                if (!machine || !machine->vm || vm_active(machine->vm))
+void boot_auto_start_go(struct manager *m) {
+        for (size_t i = 0; i < m->n_auto_start && !m->auto_starting;) {
+                struct machine *machine = machine_find(m, m->auto_start[i]);
+
+                if (machine && reserve_waits(m, machine->name)) {
+                        i++;
                         continue;
-                log_info("%s: auto-start", machine->name);
-                /* Its end, well or not, starts the next one: boot_auto_start_next(). */
-                size_t next = m->next_auto_start;
-                double age;
-                vm_start(machine->vm, &options, NULL);
-                if (m->next_auto_start != next || vm_operation(machine->vm, &age))
+                }
+                free(m->auto_start[i]);
+                m->n_auto_start--;
+                memmove(&m->auto_start[i], &m->auto_start[i + 1], (m->n_auto_start - i) * sizeof(char *));
+                if (machine && machine->vm && !vm_active(machine->vm) && start(m, machine))
                         return;
-                log_warning("%s: not started, it is %s", machine->name, vm_state_name(vm_state(machine->vm)));
         }
 }
 
 void boot_auto_start_next(struct vm *vm, void *data) {
         struct manager *m = data;
 
-        if (m->next_auto_start > 0 && m->next_auto_start <= m->n_auto_start &&
-            str_eq(m->auto_start[m->next_auto_start - 1], vm_name(vm)))
-                start_next(m);
+        if (!str_eq(m->auto_starting, vm_name(vm)))
+                return;
+        free(TAKE_PTR(m->auto_starting));
+        boot_auto_start_go(m);
 }
 
 void boot_auto_start(struct manager *m) {
@@ -108,5 +122,5 @@ void boot_auto_start(struct manager *m) {
         for (size_t i = 0; i < m->n_machines; i++)
                 if (m->machines[i].vm && vm_saved(m->machines[i].vm) && vm_auto_start(m->machines[i].vm))
                         m->auto_start[m->n_auto_start++] = xstrdup(m->machines[i].name);
-        start_next(m);
+        boot_auto_start_go(m);
 }

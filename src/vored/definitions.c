@@ -1,5 +1,5 @@
 /* Load, Save, Unload, Forget. */
-#include "vored/manager.h"
+#include "vored/reserve.h"
 
 #include "base/file.h"
 #include "base/str.h"
@@ -32,9 +32,7 @@ static int parse(struct rpc_call *call, const struct vm_definition *d, unsigned 
                 rpc_fail(call, "InvalidDefinition", json_pack("{s:o}", "faults", diags_to_json(&ret->diags)));
                 return r;
         }
-        *ret_summary = (struct def_summary) { .memory = ret->def->machine.memory, .vcpus = ret->def->cpu.amount,
-                                              .auto_start = ret->def->machine.auto_start };
-        snprintf(ret_summary->name, sizeof(ret_summary->name), "%s", ret->def->machine.name);
+        def_summary(ret->def, ret_summary);
         return 0;
 }
 
@@ -87,7 +85,50 @@ static int replace(struct manager *m, const struct vm_definition *d, const struc
         return r;
 }
 
-/* -- dry run: what would be wrong with it here, with what the other machines use -------------------- */
+/* -- what becomes of the devices that it reserves -------------------------------------------------------- */
+
+struct saved {
+        struct rpc_call *call;
+        json_t *reply; /* owned; of what was saved */
+        char *name;    /* owned */
+        bool purge;
+};
+
+static void purge(struct manager *m, struct rpc_call *call, const char *name);
+
+static void saved_answer(struct manager *m, void *data) {
+        struct saved *s = data;
+        _cleanup_json_ json_t *notes = reserve_notes(m, s->name);
+        json_t *faults = json_object_get(s->reply, "faults"), *note;
+        size_t i;
+
+        if (!faults) /* it was forgotten: whatever is wrong is not about it */
+                json_array_clear(notes);
+        json_array_foreach (notes, i, note) {
+                json_push(faults, json_pack("{s:s, s:i, s:i, s:s, s:s, s:O, s:n}", "file", s->name, "line", 0, "column",
+                                            0, "severity", "warning", "key", "reserve", "message", note, "hint"));
+        }
+        if (s->purge)
+                purge(m, s->call, s->name);
+        else
+                rpc_reply(s->call, json_incref(s->reply));
+        json_decref(s->reply);
+        free(s->name);
+        free(s);
+}
+
+/* Answers the call when all devices are where the saved definitions want them. reply is stolen. */
+static void saved(struct manager *m, struct rpc_call *call, const char *name, json_t *reply, bool with_folder) {
+        struct saved *s = xcalloc(1, sizeof(*s));
+
+        *s = (struct saved){ call, reply, xstrdup(name), with_folder };
+        if (reserve_needed(m))
+                reserve_request(m, RESERVE_ONE, name, saved_answer, s);
+        else
+                saved_answer(m, s);
+}
+
+/* -- dry run: what would be wrong with it here, with what the other machines use ------------------------- */
 
 static void checked(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct rpc_call *call = data;
@@ -118,7 +159,7 @@ static void dry_run(struct manager *m, struct rpc_call *call, const struct vm_de
                 method_fail(call, &err);
 }
 
-/* -- methods ---------------------------------------------------------------------------------------- */
+/* -- methods --------------------------------------------------------------------------------------------- */
 
 static void load(struct manager *m, struct rpc_call *call, const struct vm_definition *d, bool save) {
         _cleanup_(parsed_done) struct parsed p = { 0 };
@@ -127,6 +168,8 @@ static void load(struct manager *m, struct rpc_call *call, const struct vm_defin
 
         if (parse(call, d, save ? DEF_SAVE : 0, &p, &summary) < 0)
                 return;
+        if (!m->settings->system)
+                complete_warn_reserve(p.def, &p.diags);
         struct machine *machine = machine_find(m, summary.name);
         if (machine && machine->vm && busy(machine->vm)) {
                 fail_busy(call, machine->vm, "replaced");
@@ -138,8 +181,12 @@ static void load(struct manager *m, struct rpc_call *call, const struct vm_defin
         }
         machine = machine_find(m, summary.name);
         events_machine(m, summary.name, "loaded", json_pack("{s:b}", "saved", vm_saved(machine->vm)));
-        rpc_reply(call, json_pack("{s:s, s:b, s:o}", "name", summary.name, "saved", vm_saved(machine->vm), "faults",
-                                  diags_to_json(&p.diags)));
+        json_t *reply = json_pack("{s:s, s:b, s:o}", "name", summary.name, "saved", vm_saved(machine->vm), "faults",
+                                  diags_to_json(&p.diags));
+        if (save)
+                saved(m, call, summary.name, reply, false);
+        else
+                rpc_reply(call, reply);
 }
 
 void method_load(struct rpc_call *call, const json_t *params, void *manager) {
@@ -178,13 +225,15 @@ void method_save(struct rpc_call *call, const json_t *params, void *manager) {
         const struct vm_definition *d = vm_definition(vm);
         if (parse(call, d, DEF_SAVE, &p, &summary) < 0)
                 return;
+        if (!m->settings->system)
+                complete_warn_reserve(p.def, &p.diags);
         if (store_save(m, vm_name(vm), d->text, d->len, &err) < 0) {
                 method_fail(call, &err);
                 return;
         }
         vm_set_saved(vm, true);
         events_machine(m, vm_name(vm), "saved", json_object());
-        rpc_reply(call, json_pack("{s:o}", "faults", diags_to_json(&p.diags)));
+        saved(m, call, vm_name(vm), json_pack("{s:o}", "faults", diags_to_json(&p.diags)), false);
 }
 
 void method_unload(struct rpc_call *call, const json_t *params, void *manager) {
@@ -266,8 +315,5 @@ void method_forget(struct rpc_call *call, const json_t *params, void *manager) {
                 return;
         }
         events_machine(m, name, "forgotten", json_object());
-        if (with_folder)
-                purge(m, call, name);
-        else
-                rpc_reply(call, NULL);
+        saved(m, call, name, json_object(), with_folder);
 }

@@ -1,5 +1,5 @@
 /* Devices: the host's PCI devices, who holds them, and whether a VM can have them. */
-#include "vored/manager.h"
+#include "vored/reserve.h"
 
 #include "base/str.h"
 #include "plan/devices.h"
@@ -13,6 +13,8 @@ struct devices_request {
         const char *runtime_dir; /* of the list of stuck devices */
         const struct complete_device *uses;
         size_t n_uses;
+        const json_t *reserved; /* as reserve_to_json() gives it */
+        const json_t *notes;    /* what is to be said about reservations */
 };
 
 static const char *stuck_of(const json_t *stuck, const json_t *device) {
@@ -49,6 +51,21 @@ static void add_stuck(json_t *devices, const json_t *stuck) {
         }
 }
 
+static void add_reserved(json_t *devices, const json_t *reserved) {
+        json_t *device, *row;
+        size_t i, k;
+
+        json_array_foreach (devices, i, device) {
+                json_put(device, "reserved_by", json_array());
+                json_array_foreach ((json_t *) reserved, k, row) {
+                        if (!str_eq(json_get_str(row, "address", ""), json_get_str(device, "address", "-")))
+                                continue;
+                        json_put(device, "reserved_by", json_incref(json_object_get(row, "vms")));
+                        json_put(device, "reservation", json_incref(json_object_get(row, "state")));
+                }
+        }
+}
+
 static int add_holders(json_t *devices, const json_t *stuck, int report_fd, struct error *err) {
         size_t n = json_array_size(devices), i;
         _cleanup_free_ const char **addresses = xcalloc(n + 1, sizeof(*addresses));
@@ -82,6 +99,8 @@ static int devices_work(void *request, int report_fd, json_t **ret, struct error
         if (r >= 0) {
                 stuck = find_stuck(req->runtime_dir, notes);
                 add_stuck(devices, stuck);
+                add_reserved(devices, req->reserved);
+                json_array_extend(notes, (json_t *) req->notes);
                 r = add_holders(devices, stuck, report_fd, err);
         }
         if (r >= 0)
@@ -109,7 +128,10 @@ void method_devices(struct rpc_call *call, const json_t *params, void *manager) 
         if (!rpc_turn(call, params))
                 return;
         machines_uses(NULL, &uses, m);
-        struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices };
+        _cleanup_json_ json_t *reserved = reserve_to_json(m, NULL), *notes = reserve_notes(m, NULL),
+                              *rules = boot_rules_notes(m);
+        json_array_extend(notes, rules);
+        struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices, reserved, notes };
         if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work,
                        &err) < 0)
                 method_fail(call, &err);

@@ -1,5 +1,5 @@
 /* List, Show, DiskPresets, QemuCommand, Qmp, Console, Version: looking inside. */
-#include "vored/manager.h"
+#include "vored/reserve.h"
 
 #include "base/file.h"
 #include "base/str.h"
@@ -16,7 +16,7 @@ void method_list(struct rpc_call *call, const json_t *params, void *manager) {
 
         for (size_t i = 0; i < m->n_machines; i++)
                 json_push(list, machine_to_json(&m->machines[i]));
-        rpc_reply(call, json_pack("{s:o}", "machines", list));
+        rpc_reply(call, json_pack("{s:o, s:o}", "machines", list, "notes", reserve_notes(m, NULL)));
 }
 
 /* -- show ----------------------------------------------------------------------------------------- */

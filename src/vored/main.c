@@ -1,4 +1,5 @@
 /* vored: the daemon. */
+#include "vored/reserve.h"
 #include "vored/setup.h"
 
 #include "base/clock.h"
@@ -83,6 +84,7 @@ static int options_parse(int argc, char **argv, struct settings_options *o, uint
 #ifdef VORE_TEST_HOOKS
                 case OPT_TEST_KILLS:
                         vm_steps(print_step, NULL);
+                        reserve_steps(print_step, NULL);
                         return 0;
 #endif
                 case OPT_VERSION:
@@ -165,10 +167,24 @@ static int loop_open(struct manager *m, struct error *err) {
         m->env.loop = m->loop;
         m->env.event = events_publish;
         m->env.uses = machines_uses;
+        m->env.device_busy = reserve_busy;
         m->env.idle = boot_auto_start_next;
         m->env.data = m;
         (void) sd_event_set_watchdog(m->loop, true);
+        reserve_init(m);
         return rpc_server_new(m->loop, &identity, &manager_interface, m, &m->server, err);
+}
+
+/* What has to wait for vored, such as a display manager, waits for this as well; each worker has its deadline. */
+static void reserved(struct manager *m, void *data) {
+        _cleanup_json_ json_t *rules = boot_rules_notes(m);
+        json_t *note;
+        size_t i;
+
+        json_array_foreach (rules, i, note) {
+                log_warning("%s", json_string_value(note));
+        }
+        (void) sd_notify(0, "READY=1");
 }
 
 /* The machines are known, or have had their time: clients are answered, auto-start begins. */
@@ -180,7 +196,10 @@ static int answer(struct manager *m, struct error *err) {
         m->listen_fd = -1;
         m->answering = true;
         log_info("ready at %s: %zu machines", m->settings->vore.socket, m->n_machines);
-        (void) sd_notify(0, "READY=1");
+        if (reserve_needed(m))
+                reserve_request(m, RESERVE_ALL, NULL, reserved, NULL);
+        else
+                reserved(m, NULL);
         boot_auto_start(m);
         (void) malloc_trim(0);
         return 0;
@@ -244,6 +263,8 @@ static void manager_done(struct manager *m) {
                 (void) unlink(m->settings->vore.socket);
         m->env.event = NULL;
         m->env.idle = NULL;
+        m->env.device_busy = NULL;
+        reserve_free(m);
         if (m->server)
                 events_free(m);
         machines_free(m);
@@ -253,6 +274,7 @@ static void manager_done(struct manager *m) {
         for (size_t i = 0; i < m->n_auto_start; i++)
                 free(m->auto_start[i]);
         free(m->auto_start);
+        free(m->auto_starting);
         if (m->env.bus)
                 sd_bus_flush_close_unref(m->env.bus);
         sd_event_unref(m->loop);

@@ -16,6 +16,7 @@ struct machine {
 };
 
 struct subscriber;
+struct reserve;
 
 struct manager {
         struct arena *arena;
@@ -34,7 +35,9 @@ struct manager {
         uint64_t power_off_us; /* --power-off: no daemon, but the end of all machines */
         size_t powering_off;
         char **auto_start; /* owned: names still to be started, in order */
-        size_t n_auto_start, next_auto_start;
+        size_t n_auto_start;
+        char *auto_starting; /* owned: the one under way, NULL: none */
+        struct reserve *reserve; /* owned */
 };
 
 /* machines.c */
@@ -60,6 +63,8 @@ int store_delete(struct manager *m, const char *name, struct error *err);
 int boot_adopt(struct manager *m, struct error *err);
 void boot_auto_start(struct manager *m);
 void boot_auto_start_next(struct vm *vm, void *manager);
+/* The next one that does not wait for the reservation of its devices, unless one is under way. */
+void boot_auto_start_go(struct manager *m);
 
 /* events.c */
 void events_publish(struct vm *vm, const char *event, json_t *data, void *manager);
@@ -83,7 +88,7 @@ struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double st
 /* The list of strings under key, as a NULL-terminated array that borrows its strings. Freed by the caller. */
 const char **method_strings(const json_t *params, const char *key, size_t *ret_n);
 
-/* definitions.c, devices.c, lifecycle.c, look.c: one short handler per method */
+/* definitions.c, devices.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short handler per method */
 void method_load(struct rpc_call *call, const json_t *params, void *manager);
 void method_save(struct rpc_call *call, const json_t *params, void *manager);
 void method_unload(struct rpc_call *call, const json_t *params, void *manager);
@@ -99,6 +104,9 @@ void method_list(struct rpc_call *call, const json_t *params, void *manager);
 void method_show(struct rpc_call *call, const json_t *params, void *manager);
 void method_disk_presets(struct rpc_call *call, const json_t *params, void *manager);
 void method_devices(struct rpc_call *call, const json_t *params, void *manager);
+void method_reserve(struct rpc_call *call, const json_t *params, void *manager);
+void method_boot_rules(struct rpc_call *call, const json_t *params, void *manager);
+void method_release(struct rpc_call *call, const json_t *params, void *manager);
 void method_qemu_command(struct rpc_call *call, const json_t *params, void *manager);
 void method_qmp(struct rpc_call *call, const json_t *params, void *manager);
 void method_console(struct rpc_call *call, const json_t *params, void *manager);

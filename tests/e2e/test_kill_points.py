@@ -16,7 +16,7 @@ def points():
         return []
     listed = subprocess.run([BUILD / "vored", "--list-test-kills"], capture_output=True, text=True, check=True)
     # Those of devices need devices: the lab has them.
-    steps = [s for s in listed.stdout.split() if not s.startswith(("start:bind", "undo:device"))]
+    steps = [s for s in listed.stdout.split() if not s.startswith(("start:bind", "undo:device", "reserve:", "release:"))]
     return [s for s in steps if s.count(":") == 2] or [f"{s}:{w}" for s in steps for w in ("before", "after")]
 
 

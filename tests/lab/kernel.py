@@ -117,6 +117,18 @@ def program(data):
     return stat.S_IFREG | 0o755, data
 
 
+def loadable(kernel, names):
+    """Modules for a modprobe in the first file system, with all that they need."""
+    folder, order, table = f"lib/modules/{kernel.release}", kernel.load_order(names), kernel.dependencies()
+    files = folders("lib", "lib/modules", folder)
+    flat = {f: pathlib.Path(f).name for f in order}
+    for f in order:
+        files[f"{folder}/{flat[f]}"] = program((kernel.modules / kernel.release / f).read_bytes())
+    lines = "".join(f"{flat[f]}: {' '.join(flat[n] for n in table[f])}\n" for f in order)
+    files[f"{folder}/modules.dep"] = (stat.S_IFREG | 0o644, lines.encode())
+    return files
+
+
 def get_initramfs(kernel):
     """Made once for each content, kept in the cache."""
     if not BUSYBOX.exists():

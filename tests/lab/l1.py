@@ -35,6 +35,8 @@ class Host:
     """What kind of L1 a scenario wants. `slots`: slot N is at PCI address 0N:00, as SeaBIOS counts root ports."""
     init: str = "plain"  # or "systemd"
     state: bool = False  # /var/lib/vore and /var/log/vore, and /state, on a disk that outlives a reboot
+    udev: bool = False  # with systemd: udevd runs, and finds the drivers of what there is
+    first: str = ""  # a script that the first file system runs before any driver of a device is there, as an initramfs would
     slots: list = dataclasses.field(default_factory=lambda: [NVME_A, NVME_B, GRAPHICS, USB, EMPTY])
     memory: str = "4G"
     smp: str = "8,sockets=1,dies=2,cores=4,threads=1"
@@ -191,10 +193,14 @@ class L1:
     def initrd(self, k):
         """The first file system, and this run's settings."""
         settings = {"LAB": HERE, "BUILD": BUILD, "KERNEL_MODULES": k.modules, "INIT": self.host.init,
-                    "MODULES": " ".join(self.host.modules), "STATE": "/dev/vda" if self.host.state else ""}
+                    "MODULES": " ".join(self.host.modules), "STATE": "/dev/vda" if self.host.state else "",
+                    "UDEV": "yes" if self.host.udev else ""}
         text = "".join(f"{key}={shlex.quote(str(value))}\n" for key, value in settings.items())
+        files = {"lab.conf": (0o100644, text.encode())}
+        if self.host.first:
+            files |= {"first": kernel.program(self.host.first.encode()), **kernel.loadable(k, ["vfio_pci", "vfio_iommu_type1"])}
         path = self.folder / "initrd"
-        path.write_bytes(kernel.get_initramfs(k).read_bytes() + kernel.cpio({"lab.conf": (0o100644, text.encode())}))
+        path.write_bytes(kernel.get_initramfs(k).read_bytes() + kernel.cpio(files))
         return path
 
     def command(self, agent_fd, qmp_fd):

@@ -1,0 +1,250 @@
+/* One device: looked at, remembered, bound and put to sleep; or given back and forgotten. */
+#include "vored/reserve.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "vfio/kept.h"
+#include "vfio/stuck.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+enum { LOOK_DEADLINE_MS = 10 * 1000 };
+
+static const char *runtime_dir(const struct reserve_row *row) {
+        return row->m->settings->vore.runtime_dir;
+}
+
+static void row_fail(struct reserve_row *row, const char *fmt, ...) _printf_(2, 3);
+static void row_fail(struct reserve_row *row, const char *fmt, ...) {
+        char *text;
+        va_list ap;
+
+        va_start(ap, fmt);
+        if (vasprintf(&text, fmt, ap) < 0)
+                log_oom();
+        va_end(ap);
+        free(row->reason);
+        row->reason = text;
+}
+
+/* Workers' errors begin with the address, as does whoever shows a reason. */
+static void row_fail_error(struct reserve_row *row, const struct error *err) {
+        const char *text = error_text(err);
+        size_t n = strlen(row->address);
+
+        if (strncmp(text, row->address, n) == 0 && (text[n] == ':' || text[n] == ' '))
+                text += n + (text[n] == ':');
+        row_fail(row, "%s", text + strspn(text, " "));
+}
+
+static void finish(struct reserve_row *row) {
+        vfio_job_free(row->job);
+        row->job = NULL;
+        row->remembered = row->again = false;
+        reserve_job_done(row);
+}
+
+static int job_start(struct reserve_row *row, const char *name, const struct vfio_original *original,
+                     const struct vfio_claim *claim, work_fn fn, work_done_fn done, struct error *err) {
+        unsigned deadline_ms = (unsigned) row->m->settings->vfio.timeout * 1000;
+
+        vfio_job_free(row->job);
+        row->job = vfio_job_new(NULL, original, claim);
+        return work_start(row->m->loop, name, deadline_ms, fn, row->job, done, row, &row->work, err);
+}
+
+/* A worker that came to no end: the device is not touched again if it is stuck for good. */
+static bool row_stuck(struct reserve_row *row, const struct error *err, pid_t stuck) {
+        _cleanup_error_ struct error failed = ERROR_INIT;
+        _cleanup_free_ char *sentence = NULL;
+
+        if (err->code != -ETIMEDOUT) {
+                row_fail_error(row, err);
+                return false;
+        }
+        sentence = vfio_job_stuck(row->job);
+        if (stuck && vfio_stuck_add(runtime_dir(row), row->address, sentence, &failed) < 0)
+                log_warning("%s: %s", row->address, error_text(&failed));
+        row_fail(row, "%s", sentence + MIN(strlen(row->address) + 1, strlen(sentence)));
+        return stuck > 0;
+}
+
+static void forget(struct reserve_row *row) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (vfio_kept_drop(runtime_dir(row), row->address, &err) < 0)
+                log_warning("%s: %s", row->address, error_text(&err));
+}
+
+/* -- to vfio-pci ----------------------------------------------------------------------------------------- */
+
+static void put_back(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct reserve_row *row = data;
+        _cleanup_free_ char *why = TAKE_PTR(row->reason);
+
+        row->work = NULL;
+        if (result) {
+                forget(row);
+                row->reason = TAKE_PTR(why);
+        } else {
+                (void) row_stuck(row, err, stuck);
+                _cleanup_free_ char *undo = TAKE_PTR(row->reason);
+                row_fail(row, "%s; and it could not be put back: %s", why, undo);
+        }
+        finish(row);
+}
+
+static void bound(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct reserve_row *row = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+        struct vfio_original before;
+
+        row->work = NULL;
+        vm_test_kill("reserve", "bind", "after");
+        if (result) {
+                log_info("%s is reserved", row->address);
+                finish(row);
+                return;
+        }
+        bool hangs = row_stuck(row, err, stuck);
+        if (hangs || !row->remembered)
+                ; /* nobody can do anything about it; or it was kept before, and is still */
+        else if (err->code == -ESTALE) {
+                forget(row); /* nothing was done */
+                row->again = !row->again;
+                if (row->again) {
+                        reserve_job_claim(row);
+                        return;
+                }
+        } else if (vfio_kept_find(runtime_dir(row), row->address, &before, NULL) &&
+                   job_start(row, "a device's way back", &before, NULL, vfio_restore_work, put_back,
+                             &failed) >= 0)
+                return;
+        finish(row);
+}
+
+/* Only what is with the host now says how it was; the driver of one that is with vfio-pci is known, or
+ * nobody's. */
+static int remember(struct reserve_row *row, const struct vfio_original *found, const char *why,
+                    struct error *err) {
+        struct vfio_original before, kept;
+        bool known = vfio_kept_find(runtime_dir(row), row->address, &kept, NULL);
+
+        vfio_original_before(found, &before);
+        if (known && kept.vendor == found->vendor && kept.device == found->device &&
+            (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
+                before = kept;
+        row->remembered = !known;
+        return vfio_kept_put(runtime_dir(row), &before, why, err);
+}
+
+static int check_found(const struct reserve_row *row, const struct vfio_device *d, struct error *err) {
+        const struct vfio_original *o = &d->original;
+
+        if (!d->present)
+                return error_set(err, -ENODEV, "there is no such device");
+        if ((row->vendor || row->device) && (o->vendor != row->vendor || o->device != row->device))
+                return error_set(err, -ESTALE, "it is %04x:%04x now, not %04x:%04x", o->vendor, o->device,
+                                 row->vendor, row->device);
+        if (d->bridge)
+                return error_set(err, -EINVAL,
+                                 "it is a bridge, which no guest can have: what is behind it can be "
+                                 "reserved");
+        if (d->iommu_group < 0)
+                return error_set(err, -EOPNOTSUPP, "it has no IOMMU group: the IOMMU is off or missing");
+        return 0;
+}
+
+static int claim(struct reserve_row *row, const json_t *result, struct error *err) {
+        static const struct vfio_claim idle = { .idle = true };
+        struct vfio_device device;
+        int r = vfio_device_from_json(json_array_get(result, 0), &device, err);
+
+        if (r >= 0)
+                r = check_found(row, &device, err);
+        if (r >= 0)
+                r = remember(row, &device.original,
+                             json_array_size(row->vms) ? VFIO_KEPT_RESERVE : VFIO_KEPT_HAND, err);
+        if (r < 0)
+                return r;
+        vm_test_kill("reserve", "bind", "before");
+        return job_start(row, "a device's reservation", &device.original, &idle, vfio_bind_work, bound, err);
+}
+
+static void looked(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct reserve_row *row = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
+
+        row->work = NULL;
+        if (!result)
+                row_fail_error(row, err);
+        else if (claim(row, result, &failed) >= 0)
+                return;
+        else
+                row_fail_error(row, &failed);
+        finish(row);
+}
+
+void reserve_job_claim(struct reserve_row *row) {
+        const char *address = row->address;
+        const char *user = reserve_user(row->m, address);
+        _cleanup_error_ struct error err = ERROR_INIT;
+        /* What is kept is with vfio-pci: who has it open there is welcome to it. */
+        bool force = row->force || vfio_kept_find(runtime_dir(row), address, NULL, NULL);
+        struct vfio_look_job job = { .addresses = &address, .force = &force, .n = 1 };
+
+        row->task = TASK_CLAIM;
+        row->put_back = false;
+        free(TAKE_PTR(row->reason));
+        if (user) { /* it has what it wants; how it ends decides what becomes of the device */
+                finish(row);
+                return;
+        }
+        if (vfio_stuck_check(runtime_dir(row), address, &err) >= 0 &&
+            work_start(row->m->loop, "a look at a device", LOOK_DEADLINE_MS, vfio_look_work, &job, looked,
+                       row, &row->work, &err) >= 0)
+                return;
+        row_fail_error(row, &err);
+        finish(row);
+}
+
+/* -- and back -------------------------------------------------------------------------------------------- */
+
+static void given_back(const json_t *result, const struct error *err, pid_t stuck, void *data) {
+        struct reserve_row *row = data;
+
+        row->work = NULL;
+        vm_test_kill("release", "restore", "after");
+        if (result) {
+                forget(row);
+                log_info("%s is given back", row->address);
+        } else
+                (void) row_stuck(row, err, stuck);
+        finish(row);
+}
+
+void reserve_job_give_back(struct reserve_row *row) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct vfio_original before;
+
+        row->task = TASK_GIVE_BACK;
+        free(TAKE_PTR(row->reason));
+        if (!vfio_kept_find(runtime_dir(row), row->address, &before, NULL)) {
+                finish(row);
+                return;
+        }
+        if (vfio_stuck_check(runtime_dir(row), row->address, &err) >= 0) {
+                vm_test_kill("release", "restore", "before");
+                if (job_start(row, "a device's way back", &before, NULL, vfio_restore_work, given_back,
+                              &err) >= 0)
+                        return;
+        }
+        row_fail_error(row, &err);
+        finish(row);
+}
+
+void reserve_steps(void (*fn)(const char *table, const char *step, void *data), void *data) {
+        fn("reserve", "bind", data);
+        fn("release", "restore", data);
+}
