@@ -59,7 +59,7 @@ static bool row_stuck(struct reserve_row *row, const struct error *err, pid_t st
         _cleanup_error_ struct error failed = ERROR_INIT;
         _cleanup_free_ char *sentence = NULL;
 
-        if (err->code != -ETIMEDOUT) {
+        if (err->code != -ETIME) {
                 row_fail_error(row, err);
                 return false;
         }
