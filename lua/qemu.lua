@@ -82,6 +82,26 @@ function M.root_port(vm)
   return id
 end
 
+-- Root ports that stay empty, in slots of their own, so that they move nothing else: `vore attach` uses those whose id
+-- begins with "hotplug". Firmware gives an empty port a window of 2 MiB; a card with larger BARs needs one that is told:
+-- more = { ["pref64-reserve"] = "16G" }.
+function M.hotplug_ports(vm, count, more)
+  for number = 0, count - 1 do
+    local port = {
+      driver = "pcie-root-port",
+      id = "hotplug" .. number,
+      bus = "pcie.0",
+      addr = string.format("%x.%x", 20 + number // 8, number % 8),
+      chassis = 128 + number,
+      multifunction = number % 8 == 0 or nil,
+    }
+    for key, value in pairs(more or {}) do
+      port[key] = value
+    end
+    vm:device(port)
+  end
+end
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- The board
 -- ---------------------------------------------------------------------------------------------------------------
@@ -617,6 +637,7 @@ function M.build(instance, vm)
   M.network(instance, vm)
   M.spice(instance, vm)
   M.shared_memory(instance, vm)
+  M.hotplug_ports(vm, instance.hotplug_ports or 0)
   return vm
 end
 

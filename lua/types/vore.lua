@@ -165,6 +165,7 @@ global = {}
 ---@field rom string
 ---@field rom_bar boolean|"auto" "auto": not given
 ---@field along boolean taken along by `group` of another one
+---@field attached boolean always false here: devices that vore attach added are in `vore show` only
 ---@field class integer the PCI class code: 0x030000 is a VGA controller
 ---@field iommu_group integer
 ---@field guest_slot integer functions of one slot of the host share one; slots count from 0

@@ -33,8 +33,25 @@ void vfio_check_kind(const struct vfio_fill *x, size_t i, bool iommu) {
                            d->address);
         const char *need = v->force ? NULL : host_pci_need(x->f->req->host, d, x->f->arena);
         if (need)
-                vfio_error(x, i, "if the host may lose it, write force = true", "the host needs %s: %s",
-                           vfio_words(x, d), need);
+                vfio_error(x, i,
+                           v->attached ? "if the host may lose it: --force" :
+                                         "if the host may lose it, write force = true",
+                           "the host needs %s: %s", vfio_words(x, d), need);
+}
+
+/* A group comes and goes as a whole: giving back a part of it would have to wait for the rest. */
+static void check_held(const struct vfio_fill *x, size_t i) {
+        const struct def_vfio *all = x->f->def->vfio;
+
+        for (size_t k = 0; k < x->f->def->n_vfio && !all[i].held; k++)
+                if (all[k].held && all[k].iommu_group >= 0 && all[k].iommu_group == all[i].iommu_group) {
+                        vfio_error(x, i,
+                                   "what is in one group is given to a machine together, by group = true or "
+                                   "--group",
+                                   "%s is in IOMMU group %d, of which %s has %s already", all[i].address,
+                                   (int) all[i].iommu_group, x->f->def->machine.name, all[k].address);
+                        return;
+                }
 }
 
 /* One VM per group. */
@@ -198,8 +215,10 @@ void vfio_checks(struct vfio_fill *x) {
                 if (!x->found[i])
                         continue;
                 vfio_check_kind(x, i, iommu);
-                if (x->owner[i] == i) /* of the others' group it is told there */
+                if (x->owner[i] == i) { /* of the others' group it is told there */
                         check_other_vms(x, i);
+                        check_held(x, i);
+                }
                 check_reset(x, i);
                 if (session && iommu)
                         check_session(x, i);

@@ -49,7 +49,8 @@ static void check_viable(const struct vfio_fill *x, size_t i, const struct host_
         if (!list || !first_of_group(x, i))
                 return;
         vfio_error(x, i,
-                   all ? "write group = true to take them along" :
+                   all ? (x->f->def->vfio[i].attached ? "--group attaches all of them" :
+                                                        "write group = true to take them along") :
                          "a bridge cannot be taken along; another slot may have a group of its own",
                    "%s is in IOMMU group %d together with %s: a group is passed through as a whole",
                    vfio_words(x, x->found[i]), group->number, list);

@@ -16,6 +16,12 @@ static int64_t host_function(const struct host_pci *d) {
         return d->address[strlen(d->address) - 1] - '0';
 }
 
+/* In the guest too? One that comes later finds the slot of its sisters closed. */
+static bool together(const struct vfio_fill *x, size_t i, size_t j) {
+        return x->found[j] && x->f->def->vfio[i].held == x->f->def->vfio[j].held &&
+               same_slot(x->found[i], x->found[j]);
+}
+
 /* The lowest function of its slot must be 0 in the guest: without one nobody looks for the others (PCI Local
  * Bus Specification 3.0, 3.2.2.3.4). */
 static void place(const struct vfio_fill *x, size_t i, int64_t *next_slot) {
@@ -24,7 +30,7 @@ static void place(const struct vfio_fill *x, size_t i, int64_t *next_slot) {
         int64_t slot = -1, lowest = host_function(x->found[i]), n = 0;
 
         for (size_t j = 0; j < def->n_vfio; j++)
-                if (x->found[j] && same_slot(x->found[i], x->found[j])) {
+                if (together(x, i, j)) {
                         slot = j < i && slot < 0 ? def->vfio[j].guest_slot : slot;
                         lowest = MIN(lowest, host_function(x->found[j]));
                         n++;

@@ -111,6 +111,21 @@ struct def_vfio *def_add_vfio(struct def *def, size_t of) {
         return v;
 }
 
+struct def_vfio *def_add_attached(struct def *def, const char *address) {
+        struct arena *arena = def->arena;
+        struct def_vfio *v;
+
+        def->vfio = arena_grow(arena, def->vfio, def->n_vfio, def->n_vfio + 1, sizeof(*def->vfio));
+        v = &def->vfio[def->n_vfio];
+        schema_defaults(schema_section_find(&def_schema, "vfio"), v,
+                        arena_printf(arena, "vfio[%zu]", def->n_vfio), arena);
+        def->n_vfio++;
+        v->address = arena_strdup(arena, address);
+        v->attached = true;
+        section_mark_attached(&v->head, offsetof(struct def_vfio, address));
+        return v;
+}
+
 struct def_disk *def_add_cdrom(struct def *def, const char *path) {
         struct arena *arena = def->arena;
         const char *type = def_disk_type_by_name(path);

@@ -60,9 +60,11 @@ struct def_vfio {
 
         /* Completed; no keys of the file. Completion also gives vendor, device, index and address (always),
          * multifunction (the property of the guest's device), x_vga (TRI_TRUE or TRI_FALSE) and rebind. */
-        bool along;                         /* added by `group` of another one, at the end */
-        int64_t class;                      /* 24 bits of the PCI class; -1 before */
-        int64_t iommu_group;                /* -1: none, or before */
+        bool along;          /* added by `group` of another one, at the end */
+        bool attached;       /* added by `vore attach` while the machine runs */
+        bool held;           /* the machine has it already; only where others are to be attached */
+        int64_t class;       /* 24 bits of the PCI class; -1 before */
+        int64_t iommu_group; /* -1: none, or before */
         int64_t guest_slot, guest_function; /* functions of one host slot share a slot; slots count from 0 */
         uint64_t bars, bars_64;             /* bytes of its memory BARs, and of the 64-bit ones among them */
 };
@@ -208,6 +210,10 @@ int def_summarize(const char *text, size_t len, const char *directory, struct de
  * it too. Its place in the file is that of `group`. */
 struct def_vfio *def_add_vfio(struct def *def, size_t of);
 
+/* Appends a device that is attached while the machine runs. It has no place in the file; the origin of its
+ * address is "attached". */
+struct def_vfio *def_add_attached(struct def *def, const char *address);
+
 /* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters, in the arena; NULL if it is none. A domain has four
  * to eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
 const char *def_pci_address(struct arena *arena, const char *s);
@@ -226,9 +232,9 @@ struct def_network *def_add_network(struct def *def);
 const char *def_disk_type_by_name(const char *path);
 
 /* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
- * "". DEF_JSON_LUA: memory in MiB (as scripts expect); else all sizes in bytes. DEF_JSON_ORIGIN: each value is
- * {value, origin: "file"|"default"|"host", where: text or null}. name, memory, … of [machine] stand at
- * the top level for Lua (instance.name); for show they stand under "machine" as well. */
+ * "". DEF_JSON_LUA: memory in MiB (as scripts expect); else all sizes in bytes. DEF_JSON_ORIGIN: each value
+ * is {value, origin: "file"|"default"|"host"|"attached", where: text or null}. name, memory, … of [machine]
+ * stand at the top level for Lua (instance.name); for show they stand under "machine" as well. */
 enum def_json_flags { DEF_JSON_LUA = 1 << 0, DEF_JSON_ORIGIN = 1 << 1 };
 json_t *def_to_json(const struct def *def, unsigned flags);
 

@@ -46,8 +46,8 @@ static const struct schema_row machine[] = {
         ROW("rtc", ROW_STRING, rtc, .allowed = "utc|localtime",
             .words = "\"localtime\" with hyperv, else \"utc\"",
             .doc = "What the guest's clock shows; Windows expects local time."),
-        ROW("hotplug-ports", ROW_INT, hotplug_ports, .flags = ROW_UNSUPPORTED, .max = 16, .number = 2,
-            .doc = "PCI root ports that are kept free for devices attached later."),
+        ROW("hotplug-ports", ROW_INT, hotplug_ports, .max = 16, .number = 2,
+            .doc = "PCI root ports that are kept free for vore attach: one for each slot of a device."),
 };
 #undef S
 
@@ -131,6 +131,7 @@ static const struct schema_row vfio[] = {
         ROW("rom-bar", ROW_TRISTATE, rom_bar, .number = TRI_UNSET, .words = "true",
             .doc = "Whether the guest sees an option ROM at all."),
         ROW("along", ROW_BOOL, along, .flags = ROW_NO_KEY),
+        ROW("attached", ROW_BOOL, attached, .flags = ROW_NO_KEY),
         ROW("class", ROW_INT, class, .flags = ROW_NO_KEY, .number = -1),
         ROW("iommu-group", ROW_INT, iommu_group, .flags = ROW_NO_KEY, .number = -1),
         ROW("guest-slot", ROW_INT, guest_slot, .flags = ROW_NO_KEY),

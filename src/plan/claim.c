@@ -8,7 +8,7 @@ void claim_note(struct plan *p, const struct def *def) {
         for (size_t i = 0; i < def->n_vfio; i++) {
                 const struct def_vfio *v = &def->vfio[i];
 
-                if (v->class < 0) /* not found: that was told */
+                if (v->class < 0 || v->held) /* not found: that was told */
                         continue;
                 p->devices[p->n_devices++] = (struct plan_device) {
                         .address = arena_strdup(p->arena, v->address),
@@ -20,6 +20,9 @@ void claim_note(struct plan *p, const struct def *def) {
                         .force = v->force,
                         .reserve = v->reserve,
                         .along = v->along,
+                        .guest_slot = (int) v->guest_slot,
+                        .guest_function = (int) v->guest_function,
+                        .multifunction = v->multifunction,
                 };
         }
 }
@@ -46,11 +49,13 @@ json_t *claim_to_json(const struct plan *p) {
         for (size_t i = 0; i < p->n_devices; i++) {
                 const struct plan_device *d = &p->devices[i];
 
-                json_push(array, json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:b, s:b, s:b}", "address", d->address,
-                                           "vendor", d->vendor, "device", d->device, "iommu_group", d->iommu_group,
-                                           "reset_method",
-                                           d->reset_method ? json_string_lossy(d->reset_method) : json_null(), "keep",
-                                           d->keep, "force", d->force, "reserve", d->reserve, "along", d->along));
+                json_push(array, json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:b, s:b, s:b, s:i, s:i, s:b}",
+                                           "address", d->address, "vendor", d->vendor, "device", d->device,
+                                           "iommu_group", d->iommu_group, "reset_method",
+                                           d->reset_method ? json_string_lossy(d->reset_method) : json_null(),
+                                           "keep", d->keep, "force", d->force, "reserve", d->reserve, "along",
+                                           d->along, "guest_slot", d->guest_slot, "guest_function",
+                                           d->guest_function, "multifunction", d->multifunction));
         }
         return array;
 }
@@ -72,5 +77,8 @@ void claim_from_json(struct plan *p, const json_t *array) {
                         .force = json_get_bool(v, "force", false),
                         .reserve = json_get_bool(v, "reserve", false),
                         .along = json_get_bool(v, "along", false),
+                        .guest_slot = (int) json_get_int(v, "guest_slot", 0),
+                        .guest_function = (int) json_get_int(v, "guest_function", 0),
+                        .multifunction = json_get_bool(v, "multifunction", false),
                 };
 }

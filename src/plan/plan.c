@@ -53,6 +53,49 @@ static void stage_complete(struct walk *w) {
         complete(w->def, &c, &w->diags);
 }
 
+/* Of a machine that runs, what it has counts, and not what its definition would select today. */
+static void stage_attached(struct walk *w) {
+        const struct plan_request *req = w->req;
+
+        if (req->goal == PLAN_ATTACH)
+                w->def->n_vfio = 0;
+        else if (req->goal != PLAN_SHOW)
+                return;
+        for (size_t i = 0; i < req->n_attached; i++) {
+                struct def_vfio *v = def_add_attached(w->def, req->attached[i].address);
+
+                v->held = req->goal == PLAN_ATTACH && !req->attached[i].wanted;
+                v->force = req->attached[i].force;
+                v->group = req->attached[i].group;
+        }
+}
+
+/* Is it about a device that is to come? What else is wrong with a machine that runs is not asked. */
+static bool of_wanted(const struct walk *w, const struct diag *d) {
+        for (size_t i = 0; i < w->def->n_vfio; i++) {
+                const struct def_vfio *v = &w->def->vfio[i];
+
+                if (!v->held && str_starts(d->key, v->head.path) && strchr(".", d->key[strlen(v->head.path)]))
+                        return true;
+        }
+        return false;
+}
+
+static void stage_attach(struct walk *w) {
+        struct diags all = w->diags;
+
+        diags_init(&w->diags, w->plan->arena, w->req->file);
+        for (size_t i = 0; i < all.n; i++) {
+                const struct diag *d = &all.items[i];
+
+                if (of_wanted(w, d) && d->severity == DIAG_ERROR)
+                        diag_error(&w->diags, d->loc, d->key, d->hint, "%s", d->message);
+                else if (of_wanted(w, d))
+                        diag_warning(&w->diags, d->loc, d->key, d->hint, "%s", d->message);
+        }
+        claim_nodes(w->plan);
+}
+
 static int caps_open(struct walk *w, struct error *err) {
         _cleanup_free_ char *text = NULL;
         int r;
@@ -156,10 +199,13 @@ static int walk(struct walk *w, struct error *err) {
         stage_parse(w);
         w->binary = finish_binary(w->plan->arena, w->host, req->settings, w->def ? w->def->machine.arch : NULL);
         if (w->def && w->def->machine.name) {
+                stage_attached(w);
                 stage_complete(w);
                 note_definition(w);
         }
-        if (w->def && w->diags.errors == 0 && req->goal != PLAN_SHOW) {
+        if (w->def && req->goal == PLAN_ATTACH)
+                stage_attach(w);
+        else if (w->def && w->diags.errors == 0 && req->goal != PLAN_SHOW) {
                 r = caps_open(w, err);
                 if (r < 0)
                         return r;

@@ -8,6 +8,13 @@
 #include "script/script.h"
 #include "settings/settings.h"
 
+/* A device that came, or is to come, while the machine runs. */
+struct plan_attached {
+        const char *address; /* "0000:0b:00.3" */
+        bool wanted;         /* PLAN_ATTACH: it is to come; the others are there */
+        bool force, group;   /* of a wanted one: as the keys of [[vfio]] */
+};
+
 struct plan_request {
         const char *text; /* of the definition */
         size_t len;
@@ -23,10 +30,16 @@ struct plan_request {
         const struct complete_device *device_uses; /* PCI devices of other running VMs */
         size_t n_device_uses;
         uint64_t memory_used;
+        /* PLAN_SHOW: devices beside those of the definition. PLAN_ATTACH: all that the machine has, instead
+         * of what the definition selects, and those that it is to get. */
+        const struct plan_attached *attached;
+        size_t n_attached;
         enum {
-                PLAN_CHECK, /* parse, complete, script: what is wrong? */
-                PLAN_SHOW,  /* parse and complete: the completed definition */
-                PLAN_ARGV,  /* everything */
+                PLAN_CHECK,  /* parse, complete, script: what is wrong? */
+                PLAN_SHOW,   /* parse and complete: the completed definition */
+                PLAN_ARGV,   /* everything */
+                PLAN_ATTACH, /* parse and complete: faults, devices, memlock and allows are of the wanted
+                                devices */
         } goal;
         uid_t uid; /* the number the VM runs under; (uid_t) -1: as the daemon itself. Decides what is handed over as
                     * a descriptor in the exact form */
@@ -51,6 +64,8 @@ struct plan_device {
         bool force;   /* take it although the host seems to need it, or somebody has it open */
         bool reserve; /* `reserve` of the definition */
         bool along;   /* taken along by `group` of another one */
+        int guest_slot, guest_function; /* its place in the guest: slots count from 0 */
+        bool multifunction;
 };
 
 /* A file whose memory guest and host share, to be there before QEMU. */

@@ -56,6 +56,7 @@ static json_t *origin_to_json(const struct origin *o, const char *file, json_t *
                 [ORIGIN_DEFAULT] = "default",
                 [ORIGIN_FILE] = "file",
                 [ORIGIN_HOST] = "host",
+                [ORIGIN_ATTACHED] = "attached",
         };
         json_t *j = json_object();
 

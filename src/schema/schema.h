@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_HOST };
+enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_HOST, ORIGIN_ATTACHED };
 
 struct origin {
         enum origin_kind kind;
@@ -38,6 +38,8 @@ struct section {
 };
 
 void section_mark(struct section *s, size_t offset, enum origin_kind kind, const char *where);
+/* Given by `vore attach`: it counts as given, and is in no file. */
+void section_mark_attached(struct section *s, size_t offset);
 bool section_given(const struct section *s, size_t offset);
 /* The place of the value, else of the section, else none. */
 struct loc section_loc(const struct section *s, size_t offset);

@@ -31,6 +31,13 @@ void section_mark_file(struct section *s, size_t offset, struct loc loc) {
                 *o = (struct origin){ .kind = ORIGIN_FILE, .given = true, .loc = loc };
 }
 
+void section_mark_attached(struct section *s, size_t offset) {
+        struct origin *o = origin_at(s, offset);
+
+        if (o)
+                *o = (struct origin){ .kind = ORIGIN_ATTACHED, .given = true, .where = "vore attach" };
+}
+
 bool section_given(const struct section *s, size_t offset) {
         const struct origin *o = origin_at(s, offset);
 

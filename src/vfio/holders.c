@@ -199,8 +199,9 @@ int vfio_holders_refuse(const char *address, const struct vfio_holder *holders, 
                 strbuf_addf(&b, "%s%s", i ? "; " : "", holders[i].sentence);
         if (n > REFUSE_NAMES_MAX)
                 strbuf_addf(&b, "; and %zu more", n - REFUSE_NAMES_MAX);
-        return error_set(err, -EBUSY, "%s is in use: %s (force = true takes it all the same)", address,
-                         b.data);
+        return error_set(err, -EBUSY,
+                         "%s is in use: %s (force = true, or --force of vore attach, takes it all the same)",
+                         address, b.data);
 }
 
 static json_t *holders_json(const struct vfio_holder *holders, size_t n) {

@@ -91,7 +91,10 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
                 step_finish(vm, &failed);
                 return;
         }
-        test_kill("start", "bind", "after");
+        test_kill(vm->op.table->name, "bind", "after");
+        /* Nothing more is taken for a machine that ends. */
+        if (vm->ending)
+                return;
         vm->devices->next++;
         r = claim_next(vm, &failed);
         if (r <= 0)
@@ -114,7 +117,7 @@ static int claim_next(struct vm *vm, struct error *err) {
                                                  wanted->keep, "release", wanted->reserve && !wanted->keep), err);
         if (r < 0)
                 return r;
-        test_kill("start", "bind", "before");
+        test_kill(vm->op.table->name, "bind", "before");
         return job_start(vm, "a device's way to vfio-pci", original, &claim, vfio_bind_work, claimed, err);
 }
 

@@ -13,8 +13,12 @@ void end_wait(struct vm *vm, const struct vm_watch *watch) {
 
 static void release_qemu(struct vm *vm) {
         vm_timer_off(vm);
-        work_cancel(vm->work);
-        vm->work = NULL;
+        detach_timer_off(vm);
+        /* A device that is on its way back goes on there. */
+        if (!vm->undo_kind) {
+                work_cancel(vm->work);
+                vm->work = NULL;
+        }
         vm->pidfd_source = sd_event_source_disable_unref(vm->pidfd_source);
         vm->report_source = sd_event_source_disable_unref(vm->report_source);
         vm->scope_slot = sd_bus_slot_unref(vm->scope_slot);
@@ -33,6 +37,10 @@ static void release_qemu(struct vm *vm) {
 static void release_start(struct vm *vm) {
         devices_free(vm);
         vm->claim_waits = false;
+        ports_free(vm);
+        free(vm->attached);
+        vm->attached = NULL;
+        vm->n_attached = 0;
         plan_free(vm->plan);
         vm->plan = NULL;
         json_decref(vm->disks);
@@ -72,6 +80,11 @@ static void operation_answer(struct vm *vm, enum vm_state state, const char *rea
                 while (vm->op.step < vm->op.last)
                         step_mark_done(vm);
                 operation_end(vm, VM_DONE, NULL, vm->undo_note);
+        } else if (vm->op.table) {
+                _cleanup_free_ char *message =
+                        xasprintf("%s ended meanwhile%s%s; its devices were given back", vm->name,
+                                  state == VM_FAILED ? ": " : "", state == VM_FAILED ? reason : "");
+                operation_end(vm, VM_ERROR, message, NULL);
         }
 }
 

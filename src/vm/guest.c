@@ -196,6 +196,10 @@ static void guest_event(struct qmp *q, const char *name, const json_t *data, uin
                 vm_warn(vm, "the guest panicked");
         else if (str_eq(name, "GUEST_CRASHLOADED"))
                 vm_warn(vm, "the guest crashed and its crash kernel took over");
+        else if (str_eq(name, "DEVICE_DELETED"))
+                detach_device_gone(vm, json_get_str(data, "device", ""));
+        else if (str_eq(name, "DEVICE_UNPLUG_GUEST_ERROR") || str_eq(name, "MEM_UNPLUG_ERROR"))
+                detach_device_refused(vm, json_get_str(data, "device", ""));
         else if (str_eq(name, "POWERDOWN"))
                 vm_event(vm, "powerdown", json_object());
 }
@@ -239,7 +243,23 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
         }
         /* A guest that is off while vored learns of it: its machine ends before anybody is told its state. */
         if (!vm->ending)
+                hotplug_resume(vm);
+}
+
+static void status_ask(struct vm *vm) {
+        if (qmp_execute(vm->qmp, "query-status", NULL, 0, status_known, vm, NULL) < 0)
                 adoption_done(vm);
+}
+
+/* What became of attached devices meanwhile. */
+static void peripherals_known(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
+        struct vm *vm = data;
+
+        if (err && err->code == -ECONNRESET)
+                return;
+        if (reply)
+                attached_compare(vm, reply);
+        status_ask(vm);
 }
 
 static void guest_ready(struct qmp *q, const char *version, void *data) {
@@ -257,8 +277,9 @@ static void guest_ready(struct qmp *q, const char *version, void *data) {
                 guest_end(vm, vm->ending_state, reason);
                 return;
         }
-        if (qmp_execute(q, "query-status", NULL, 0, status_known, vm, NULL) < 0)
-                adoption_done(vm);
+        if (vm->n_attached == 0 || qmp_execute(q, "qom-list", json_pack("{s:s}", "path", ATTACHED_QOM_PATH),
+                                               0, peripherals_known, vm, NULL) < 0)
+                status_ask(vm);
 }
 
 static int reconnect(sd_event_source *source, uint64_t now, void *data) {
@@ -266,8 +287,11 @@ static int reconnect(sd_event_source *source, uint64_t now, void *data) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
         vm_timer_off(vm);
-        if (guest_connect(vm, &err) < 0)
-                vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works", error_text(&err));
+        if (guest_connect(vm, &err) < 0) {
+                vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works",
+                        error_text(&err));
+                hotplug_lost(vm, &err);
+        }
         return 0;
 }
 
@@ -281,9 +305,12 @@ static void guest_closed(struct qmp *q, const struct error *err, void *data) {
                 /* Most likely its process ends: the pidfd tells. Otherwise one more try. */
                 if (!vm->ending && steady(vm) && vm->qmp_losses++ == 0)
                         (void) vm_timer(vm, clock_monotonic_us() + RECONNECT_US, reconnect, NULL);
+                else
+                        hotplug_lost(vm, err);
                 return;
         }
         vm_warn(vm, "QEMU's monitor: %s", error_text(err));
+        hotplug_lost(vm, err);
         if (vm->op.table == &start_table) {
                 _cleanup_free_ char *reason = xasprintf("QEMU's monitor: %s", error_text(err));
                 guest_end_now(vm, VM_FAILED, reason);

@@ -20,6 +20,9 @@ struct step_table {
         const char *name; /* "start" */
         const struct step *steps;
         size_t n;
+        void (*complete)(struct vm *vm); /* all are done; NULL: nothing more to do */
+        void (*failed)(struct vm *vm,
+                       const char *reason); /* one failed: ends the operation, or undoes its steps */
 };
 
 /* The operation under way. */
@@ -33,7 +36,30 @@ struct operation {
         json_t *faults;    /* owned */
         bool invalid;      /* the faults are why it fails */
         bool advancing;
+        char *failure;    /* owned: why it fails although steps go on, which undo it; NULL: it does not */
+        unsigned unit;    /* attach, detach: of which devices; 0: of none */
+        json_t *devices;  /* owned: their addresses, for the answer; NULL before they are known */
+        char address[24]; /* attach: the device that was asked for */
+        bool force, group;
+        uint64_t timeout_us, deadline_us; /* detach: the guest's time to let go; 0: it was not asked yet */
+        bool timed_out;
+        size_t waiting; /* replies that are still to come before the step is done */
 };
+
+/* A host device that came while the machine ran. Those that came together go together: they are a unit, and
+ * so is their part of the journal. */
+struct vm_attached {
+        char address[24]; /* "0000:0b:00.3" */
+        int iommu_group;
+        unsigned unit; /* > 0 */
+        bool complete; /* its attach was done; else it is under way, or was cut off */
+        bool there;    /* QEMU has it. Not recorded: the next daemon asks */
+        char port[32]; /* id of the root port in the guest */
+        int function; /* there; the function 0 of a port comes last, and takes all others with it when it goes
+                       */
+        bool multifunction;
+};
+enum { ATTACHED_MAX = 64 };
 
 struct vm {
         struct vm_env *env;
@@ -60,10 +86,14 @@ struct vm {
         unsigned qmp_losses;
         unsigned drained; /* QEMU is gone; its monitor had so many more turns of the loop */
         sd_event_source *pidfd_source, *report_source, *timer;
+        sd_event_source
+                *detach_timer; /* the guest's time to let go: beside `timer`, which a lost monitor takes */
         sd_bus_slot *scope_slot;
-        uint64_t log_offset; /* where this start's part of the log begins */
-        json_t *disks;       /* owned: the plan's, kept over adoption */
-        json_t *addresses;    /* owned: of its host devices */
+        uint64_t log_offset;          /* where this start's part of the log begins */
+        json_t *disks;                /* owned: the plan's, kept over adoption */
+        json_t *addresses;            /* owned: of its host devices since its start */
+        struct vm_attached *attached; /* owned: of those that came later */
+        size_t n_attached;
         bool has_console;
         bool ran; /* it got to its first instruction */
         char *undo_note; /* owned: what could not be given back, for whoever waits for the end */
@@ -75,8 +105,9 @@ struct vm {
         enum vm_state ending_state;
         char *ending_reason; /* owned */
         bool unwinding;
-        uint64_t undo_id;      /* the entry whose undo goes on */
-        const char *undo_kind;
+        uint64_t undo_id;          /* the entry whose undo goes on */
+        const char *undo_kind;     /* NULL: none does */
+        unsigned undo_unit;        /* only its entries are undone; 0: all */
         uint64_t stop_deadline_us; /* CLOCK_MONOTONIC */
         uint64_t boot_us, pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
         bool stop_force;
@@ -87,6 +118,7 @@ struct vm {
         struct journal *journal; /* open while something is to be undone */
         struct vm_devices *devices;
         bool claim_waits; /* for vm_devices_changed() */
+        struct ports *ports; /* owned; while an attach looks for free ones */
         struct console *console;
         void (*adopted)(struct vm *vm, void *data);
         void *adopted_data;
@@ -137,6 +169,60 @@ int stop_arm(struct vm *vm, struct error *err);
 void stop_fail(struct vm *vm, const char *reason);
 enum { STOP_STEP_POWERDOWN, STOP_STEP_WAIT, STOP_STEP_EXIT, STOP_STEP_COUNT };
 
+/* attached.c: the list of devices that came later */
+struct vm_attached *attached_find(const struct vm *vm, const char *address);
+/* The number of the next unit. */
+unsigned attached_next_unit(const struct vm *vm);
+struct vm_attached *attached_add(struct vm *vm, const struct vm_attached *device);
+void attached_remove(struct vm *vm, unsigned unit);
+/* How many of the unit QEMU has. */
+size_t attached_there(const struct vm *vm, unsigned unit);
+size_t attached_count(const struct vm *vm, unsigned unit);
+void attached_set_complete(struct vm *vm, unsigned unit);
+/* "0000:0b:00.0, 0000:0b:00.1"; owned by the caller. */
+char *attached_words(const struct vm *vm, unsigned unit);
+/* An array of their addresses. */
+json_t *attached_addresses(const struct vm *vm, unsigned unit);
+/* What QEMU calls it: "attached-0000-0b-00.3". */
+enum { ATTACHED_ID_MAX = 40 };
+void attached_id(const struct vm_attached *device, char ret[static ATTACHED_ID_MAX]);
+json_t *attached_to_json(const struct vm *vm);
+void attached_from_json(struct vm *vm, const json_t *array);
+/* Those of reply, the answer to qom-list of /machine/peripheral, are there, all others are not. */
+void attached_compare(struct vm *vm, const json_t *reply);
+#define ATTACHED_QOM_PATH "/machine/peripheral"
+
+/* attach.c, ports.c, detach.c */
+extern const struct step_table attach_table, detach_table;
+enum {
+        ATTACH_STEP_PLAN,
+        ATTACH_STEP_PORT,
+        ATTACH_STEP_CLAIM,
+        ATTACH_STEP_MEMORY,
+        ATTACH_STEP_ACCESS,
+        ATTACH_STEP_PLUG,
+        ATTACH_STEP_COUNT
+};
+enum { DETACH_STEP_UNPLUG, DETACH_STEP_WAIT, DETACH_STEP_RETURN, DETACH_STEP_COUNT };
+/* The step of attach that finds free root ports and makes the unit. */
+int ports_find(struct vm *vm, struct error *err);
+void ports_free(struct vm *vm);
+/* An attach failed: what it did is undone by the steps of detach, and then it is answered. */
+void detach_unwind(struct vm *vm, const char *reason);
+/* QEMU says that a device is gone, or that its guest refuses to let it go. */
+void detach_device_gone(struct vm *vm, const char *id);
+void detach_device_refused(struct vm *vm, const char *id);
+void detach_timer_off(struct vm *vm);
+/* The monitor is there again after a loss, or for the first time after an adoption, and the list was
+ * compared: operations go on; units that are neither the guest's nor the host's are made one of both. Calls
+ * adoption_done() at last. */
+void hotplug_resume(struct vm *vm);
+/* The monitor is lost for good. */
+void hotplug_lost(struct vm *vm, const struct error *err);
+/* No operation is under way: begins one for a unit that is neither the guest's nor the host's. True: it did.
+ */
+bool hotplug_settle(struct vm *vm);
+
 /* guest.c: QMP and the process */
 int guest_connect(struct vm *vm, struct error *err);
 /* Whoever waits for the state of an adopted machine is told. */
@@ -172,6 +258,8 @@ void undo_drop(struct vm *vm);
 void undo_all(struct vm *vm);
 /* Opens the journal, so that others see what this machine has (access.c). */
 int undo_open(struct vm *vm, struct error *err);
+/* Only the entries of one unit. 0: done, 1: it goes on later, step_finish() follows. */
+int undo_unit(struct vm *vm, unsigned unit);
 /* The undo that went on later is done, or failed with err. */
 void undo_continue(struct vm *vm, const struct error *err);
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data);
@@ -192,6 +280,9 @@ void console_free(struct vm *vm);
 
 /* scope.c */
 int scope_start(struct vm *vm, struct error *err);
+
+/* start.c: opens the device nodes of the plan to QEMU's number */
+int access_grant(struct vm *vm, struct error *err);
 
 /* devices.c: host devices to vfio-pci and back; both go on later */
 int devices_claim(struct vm *vm, struct error *err);

@@ -47,6 +47,7 @@ static json_t *record_json(const struct vm *vm) {
         json_put_int(j, "log_offset", (int64_t) vm->log_offset);
         json_put(j, "disks", vm->disks ? json_incref(vm->disks) : json_array());
         json_put(j, "devices", vm->addresses ? json_incref(vm->addresses) : json_array());
+        json_put(j, "attached", attached_to_json(vm));
         json_put_bool(j, "console", vm->has_console);
         json_put_bool(j, "ran", vm->ran);
         json_put_bool(j, "ending", vm->ending);
@@ -119,6 +120,7 @@ static void record_apply(struct vm *vm, const json_t *j) {
         vm->log_offset = (uint64_t) json_get_int(j, "log_offset", 0);
         vm->disks = json_incref(json_object_get(j, "disks"));
         vm->addresses = json_incref(json_object_get(j, "devices"));
+        attached_from_json(vm, json_object_get(j, "attached"));
         vm->has_console = json_get_bool(j, "console", false);
         vm->ran = json_get_bool(j, "ran", false);
         vm->ending = json_get_bool(j, "ending", false);

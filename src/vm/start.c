@@ -197,7 +197,7 @@ static int step_sockets(struct vm *vm, struct error *err) {
 
 /* -- access: device nodes, by ACL ---------------------------------------------------------------- */
 
-static int step_access(struct vm *vm, struct error *err) {
+int access_grant(struct vm *vm, struct error *err) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && vm->uid != (uid_t) -1 && i < vm->plan->n_allows; i++)
@@ -385,7 +385,7 @@ static const struct step steps[START_STEP_COUNT] = {
         [START_STEP_CLAIM] = { "claim", devices_claim },
         [START_STEP_SOCKETS] = { "sockets", step_sockets },
         [START_STEP_MEMORY] = { "memory", memory_make },
-        [START_STEP_ACCESS] = { "access", step_access },
+        [START_STEP_ACCESS] = { "access", access_grant },
         [START_STEP_SPAWN] = { "spawn", step_spawn },
         [START_STEP_EXEC] = { "exec", step_exec },
         [START_STEP_CONNECT] = { "connect", step_connect },
@@ -393,7 +393,7 @@ static const struct step steps[START_STEP_COUNT] = {
         [START_STEP_RUN] = { "run", step_run },
 };
 
-const struct step_table start_table = { "start", steps, START_STEP_COUNT };
+const struct step_table start_table = { "start", steps, START_STEP_COUNT, start_complete, start_fail };
 
 void start_complete(struct vm *vm) {
         if (vm->op.last != START_STEP_COUNT) {

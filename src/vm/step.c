@@ -70,10 +70,7 @@ void step_mark_done(struct vm *vm) {
 }
 
 static void step_failed(struct vm *vm, const struct error *err) {
-        if (vm->op.table == &start_table)
-                start_fail(vm, error_text(err));
-        else
-                stop_fail(vm, error_text(err));
+        vm->op.table->failed(vm, error_text(err));
 }
 
 /* Runs steps until one goes on later. A step may end the operation from inside. */
@@ -105,14 +102,18 @@ void step_advance(struct vm *vm) {
         }
         op->advancing = false;
         if (op->table && op->step >= op->last) {
-                if (op->table == &start_table)
-                        start_complete(vm);
-                operation_end(vm, VM_DONE, NULL, NULL);
+                if (op->table->complete)
+                        op->table->complete(vm);
+                _cleanup_free_ char *note = TAKE_PTR(vm->undo_note);
+                operation_end(vm, op->failure ? VM_ERROR : VM_DONE, op->failure, note);
         }
 }
 
 void step_finish(struct vm *vm, const struct error *err) {
         if (!vm->op.table)
+                return;
+        /* QEMU was told to go: the machine's end undoes and answers what was under way. */
+        if (vm->ending && (vm->op.table == &attach_table || vm->op.table == &detach_table))
                 return;
         if (err && err->code) {
                 step_failed(vm, err);
@@ -124,10 +125,13 @@ void step_finish(struct vm *vm, const struct error *err) {
 
 void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, const char *note) {
         struct operation op = vm->op;
-        struct vm_result result = {
-                .outcome = outcome, .message = message, .note = note, .faults = op.faults, .steps = op.steps,
-                .seconds = seconds_since(op.began_us)
-        };
+        struct vm_result result = { .outcome = outcome,
+                                    .message = message,
+                                    .note = note,
+                                    .faults = op.faults,
+                                    .steps = op.steps,
+                                    .devices = op.devices,
+                                    .seconds = seconds_since(op.began_us) };
 
         if (!op.table)
                 return;
@@ -138,6 +142,11 @@ void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, 
                 op.watch.done(vm, &result, op.watch.data);
         json_decref(op.steps);
         json_decref(op.faults);
+        json_decref(op.devices);
+        free(op.failure);
+        if (hotplug_settle(vm))
+                return;
+        adoption_done(vm);
         if (vm->env->idle)
                 vm->env->idle(vm, vm->env->data);
 }

@@ -83,7 +83,7 @@ static const struct step steps[STOP_STEP_COUNT] = {
         [STOP_STEP_EXIT] = { "exit", step_exit },
 };
 
-const struct step_table stop_table = { "stop", steps, STOP_STEP_COUNT };
+const struct step_table stop_table = { "stop", steps, STOP_STEP_COUNT, NULL, stop_fail };
 
 void stop_fail(struct vm *vm, const char *reason) {
         bool timeout = vm->op.step == STOP_STEP_WAIT;

@@ -70,6 +70,8 @@ int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err) {
                 json_decref(args);
                 return r;
         }
+        if (vm->op.unit)
+                json_put_int(args, "unit", vm->op.unit);
         r = journal_add(vm->journal, kind, args, &id, err);
         if (r >= 0)
                 vm->undo_last = id;
@@ -89,8 +91,9 @@ static void undo_failed(struct vm *vm, const char *sentence) {
         vm->undo_note = joined;
 }
 
-/* The newest open entry. */
+/* The newest open entry, of the unit if one is given. */
 struct newest {
+        unsigned unit;
         uint64_t id;
         char *kind;   /* owned */
         json_t *args; /* owned */
@@ -99,9 +102,11 @@ struct newest {
 static int newest_take(uint64_t id, const char *kind, const json_t *args, void *data) {
         struct newest *n = data;
 
-        if (n->kind)
+        if (n->kind || (n->unit && json_get_int(args, "unit", 0) != n->unit))
                 return 0;
-        *n = (struct newest) { id, xstrdup(kind), json_incref((json_t *) args) };
+        n->id = id;
+        n->kind = xstrdup(kind);
+        n->args = json_incref((json_t *) args);
         return 0;
 }
 
@@ -128,9 +133,10 @@ static void entry_end(struct vm *vm, uint64_t id, const char *kind, const struct
                 vm_warn(vm, "%s", error_text(&err));
 }
 
-static void unwind(struct vm *vm) {
+/* True: all wanted entries are gone; false: an undo goes on later. */
+static bool unwind(struct vm *vm) {
         for (;;) {
-                _cleanup_(newest_done) struct newest n = { 0 };
+                _cleanup_(newest_done) struct newest n = { .unit = vm->undo_unit };
                 _cleanup_error_ struct error err = ERROR_INIT;
 
                 if (vm->journal)
@@ -144,9 +150,20 @@ static void unwind(struct vm *vm) {
                 if (r > 0) {
                         vm->undo_id = n.id;
                         vm->undo_kind = kind->name;
-                        return;
+                        return false;
                 }
                 entry_end(vm, n.id, n.kind, r < 0 ? &err : NULL);
+        }
+        return true;
+}
+
+static void unwind_rest(struct vm *vm) {
+        if (!unwind(vm))
+                return;
+        if (vm->undo_unit) {
+                vm->undo_unit = 0;
+                step_finish(vm, NULL);
+                return;
         }
         journal_close(vm->journal);
         vm->journal = NULL;
@@ -154,16 +171,32 @@ static void unwind(struct vm *vm) {
 }
 
 void undo_continue(struct vm *vm, const struct error *err) {
-        entry_end(vm, vm->undo_id, vm->undo_kind, err);
-        unwind(vm);
+        entry_end(vm, vm->undo_id, TAKE_PTR(vm->undo_kind), err);
+        unwind_rest(vm);
+}
+
+int undo_unit(struct vm *vm, unsigned unit) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        if (undo_open(vm, &err) < 0)
+                vm_warn(vm, "what is to be given back is not known: %s", error_text(&err));
+        vm->undo_unit = unit;
+        if (!unwind(vm))
+                return 1;
+        vm->undo_unit = 0;
+        return 0;
 }
 
 void undo_all(struct vm *vm) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
+        /* One that goes on, for devices that were just detached, goes on with the rest. */
+        vm->undo_unit = 0;
+        if (vm->undo_kind)
+                return;
         if (vm->recorded && undo_open(vm, &err) < 0)
                 vm_warn(vm, "what this start took cannot all be given back: %s", error_text(&err));
-        unwind(vm);
+        unwind_rest(vm);
 }
 
 void undo_steps(void (*fn)(const char *table, const char *step, void *data), void *data) {

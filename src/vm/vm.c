@@ -99,13 +99,16 @@ void vm_free(struct vm *vm) {
                 return;
         vm_timer_off(vm);
         work_cancel(vm->work);
+        detach_timer_off(vm);
         sd_event_source_disable_unref(vm->pidfd_source);
         sd_event_source_disable_unref(vm->report_source);
         sd_bus_slot_unref(vm->scope_slot);
         watches_refuse(vm);
         json_decref(vm->op.steps);
         json_decref(vm->op.faults);
-        vm->op = (struct operation) { 0 };
+        json_decref(vm->op.devices);
+        free(vm->op.failure);
+        vm->op = (struct operation){ 0 };
         qmp_free(TAKE_PTR(vm->qmp));
         console_free(vm);
         process_done(&vm->process);
@@ -114,6 +117,8 @@ void vm_free(struct vm *vm) {
         cleanup_closep(&vm->console_fd);
         journal_close(vm->journal);
         devices_free(vm);
+        ports_free(vm);
+        free(vm->attached);
         plan_free(vm->plan);
         json_decref(vm->disks);
         definition_done(&vm->definition);
@@ -203,13 +208,19 @@ void vm_add_uses(const struct vm *vm, struct vm_uses *ret) {
                         .read_only = json_get_bool(item, "read_only", false)
                 };
         }
-        ret->devices = xrealloc(ret->devices, ret->n_devices + n_devices + 1, sizeof(*ret->devices));
+        ret->devices = xrealloc(ret->devices, ret->n_devices + n_devices + vm->n_attached + 1,
+                                sizeof(*ret->devices));
         json_array_foreach (vm->addresses, i, item) {
                 ret->devices[ret->n_devices++] = (struct complete_device) {
                         .vm = vm->name, .address = json_get_str(item, "address", ""),
                         .iommu_group = (int) json_get_int(item, "group", -1)
                 };
         }
+        for (i = 0; i < vm->n_attached; i++)
+                ret->devices[ret->n_devices++] =
+                        (struct complete_device){ .vm = vm->name,
+                                                  .address = vm->attached[i].address,
+                                                  .iommu_group = vm->attached[i].iommu_group };
         access_add_uses(vm, ret);
 }
 
@@ -439,7 +450,7 @@ void vm_reset(struct vm *vm, const struct vm_watch *watch) {
 }
 
 void vm_steps(void (*fn)(const char *table, const char *step, void *data), void *data) {
-        const struct step_table *tables[] = { &start_table, &stop_table };
+        const struct step_table *tables[] = { &start_table, &stop_table, &attach_table, &detach_table };
 
         for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
                 for (size_t k = 0; k < tables[i]->n; k++)
@@ -447,5 +458,8 @@ void vm_steps(void (*fn)(const char *table, const char *step, void *data), void 
         fn("start", "record", data);
         fn("start", "bind", data);
         fn("start", "memory-file", data);
+        fn("attach", "record", data);
+        fn("attach", "bind", data);
+        fn("attach", "add", data);
         undo_steps(fn, data);
 }

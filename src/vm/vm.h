@@ -78,16 +78,18 @@ enum vm_outcome {
         VM_WRONG_STATE,  /* refused: another operation, or a state it does not go with */
         VM_INVALID,      /* the definition has faults */
         VM_START_FAILED,
-        VM_STOP_TIMEOUT, /* the guest ignored the power button and runs on */
+        VM_STOP_TIMEOUT,   /* the guest ignored the power button and runs on */
+        VM_DETACH_TIMEOUT, /* the guest did not let go of a device */
         VM_ERROR
 };
 
 struct vm_result {
         enum vm_outcome outcome;
-        const char *message; /* for everything but VM_DONE */
-        const char *note;    /* for VM_DONE: why there was nothing to do; NULL */
-        const json_t *faults; /* NULL or an array */
-        const json_t *steps; /* array of {name, seconds} */
+        const char *message;   /* for everything but VM_DONE */
+        const char *note;      /* for VM_DONE: why there was nothing to do; NULL */
+        const json_t *faults;  /* NULL or an array */
+        const json_t *steps;   /* array of {name, seconds} */
+        const json_t *devices; /* attach, detach: array of addresses; else NULL */
         double seconds;
 };
 
@@ -165,7 +167,23 @@ void vm_pause(struct vm *vm, const struct vm_watch *watch);
 void vm_resume(struct vm *vm, const struct vm_watch *watch);
 void vm_reset(struct vm *vm, const struct vm_watch *watch);
 
-/* A person's QMP command over the second monitor. reply (borrowed) is QEMU's whole message, or NULL and err. */
+struct vm_attach_options {
+        bool force, group; /* as the keys of [[vfio]] */
+};
+
+/* A host device comes while the machine runs, with the functions that have to come along; address as
+ * def_pci_address() gives it. */
+void vm_attach(struct vm *vm, const char *address, const struct vm_attach_options *o,
+               const struct vm_watch *watch);
+/* And goes, with those that came with it. timeout_us: the guest's time to let go (VM_DETACH_TIMEOUT): the
+ * device then stays with it. Should it let go later, the device is given back all the same. */
+void vm_detach(struct vm *vm, const char *address, uint64_t timeout_us, const struct vm_watch *watch);
+/* Lends req the devices that were attached, for PLAN_SHOW. Freed by vm_request_attached_done(). */
+void vm_request_attached(const struct vm *vm, struct plan_request *req);
+void vm_request_attached_done(struct plan_request *req);
+
+/* A person's QMP command over the second monitor. reply (borrowed) is QEMU's whole message, or NULL and err.
+ */
 typedef void (*vm_qmp_fn)(const json_t *reply, const struct error *err, void *data);
 void vm_qmp(struct vm *vm, const char *command, vm_qmp_fn fn, void *data);
 

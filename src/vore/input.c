@@ -135,3 +135,19 @@ int input_cdroms(struct cli *c, json_t *params) {
                 json_put(params, "cdroms", json_incref(list));
         return EXIT_DONE;
 }
+
+int input_timeout(const struct cli *c, json_t *params) {
+        const char *text = c->args->value[OPTION_TIMEOUT];
+        char *end;
+
+        if (!text)
+                return EXIT_DONE;
+        double timeout = strtod(text, &end);
+        if (end == text || *end || !(timeout >= 0) || timeout > 1e6) {
+                cli_fail("%s: --timeout %s: a number of seconds is wanted, such as 60", c->args->verb->name,
+                         text);
+                return EXIT_USAGE;
+        }
+        json_put(params, "timeout", json_real(timeout));
+        return EXIT_DONE;
+}

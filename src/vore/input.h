@@ -21,5 +21,8 @@ void input_done(struct input *in);
 /* toml, directory, file for the daemon. A text that is no UTF-8 cannot be sent: then the fault is printed. */
 int input_params(struct cli *c, const struct input *in, json_t *params);
 
+/* Puts the number of --timeout, if it is given, under "timeout". EXIT_USAGE for what is no time. */
+int input_timeout(const struct cli *c, json_t *params);
+
 /* Puts the media of --cdrom, absolute, under "cdroms" if there are any; each must exist. */
 int input_cdroms(struct cli *c, json_t *params);

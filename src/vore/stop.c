@@ -3,29 +3,22 @@
 #include "vore/daemon.h"
 #include "vore/errors.h"
 #include "vore/fanout.h"
+#include "vore/input.h"
 #include "vore/output.h"
 #include "vore/pick.h"
 #include "vore/progress.h"
 
 static int stop_params(const struct cli *c, const char *name, json_t **ret) {
-        const char *text = c->args->value[OPTION_TIMEOUT];
         json_t *params = daemon_params(name);
 
         if (args_has(c->args, OPTION_FORCE))
                 json_put_bool(params, "force", true);
-        if (text) {
-                char *end;
-                double timeout = strtod(text, &end);
-
-                if (end == text || *end || !(timeout >= 0) || timeout > 1e6) {
-                        json_decref(params);
-                        cli_fail("stop: --timeout %s: a number of seconds is wanted, such as 60", text);
-                        return EXIT_USAGE;
-                }
-                json_put(params, "timeout", json_real(timeout));
-        }
-        *ret = params;
-        return EXIT_DONE;
+        int r = input_timeout(c, params);
+        if (r == EXIT_DONE)
+                *ret = params;
+        else
+                json_decref(params);
+        return r;
 }
 
 static void print_stopped(struct cli *c, const char *name, const json_t *reply) {

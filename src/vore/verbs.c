@@ -19,7 +19,10 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_CONFIG] = { "config", "FILE", "read this vored.toml", 0, false, false },
         [OPTION_ALL] = { "all", NULL, "all that run, at the same time", 0, false, false },
         [OPTION_TIMEOUT] = { "timeout", "SECONDS", "wait this long for the guest (60)", 0, false, false },
-        [OPTION_FORCE] = { "force", NULL, "end it when the time is over", 0, false, false },
+        [OPTION_FORCE] = { "force", NULL,
+                           "stop: end it when the time is over; attach: take a device that the host seems to "
+                           "need",
+                           0, false, false },
         [OPTION_ORIGIN] = { "origin", NULL, "say where each value came from", 0, false, false },
         [OPTION_SOURCE] = { "source", NULL, "print the text as it was handed over", 0, false, false },
         [OPTION_PURGE] = { "purge", NULL, "delete the instance folder too: UEFI variables, TPM state", 0,
@@ -36,6 +39,9 @@ const struct option_row options[OPTION_COUNT] = {
                           false },
         [OPTION_INSTALL] = { "install", "KIND", "install it, or make it anew", 0, false, false },
         [OPTION_REMOVE] = { "remove", "KIND", "take it away again", 0, false, false },
+        [OPTION_KEEP] = { "keep", NULL, "attach a USB device again when it comes back; not for PCI devices",
+                          0, false, false },
+        [OPTION_GROUP] = { "group", NULL, "attach the rest of its IOMMU group too", 0, false, false },
         [OPTION_MAN] = { "man", NULL, "print the man page's source", 0, false, true },
 };
 
@@ -79,8 +85,16 @@ const struct verb verbs[] = {
           "make an empty disk",
           "SIZE is a number with a unit, such as 40G. The disk belongs to the caller; nothing is ever "
           "overwritten. Needs qemu-img, but no daemon." },
-        { "attach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "hot-plug a USB or PCI device", NULL },
-        { "detach", NULL, "ADDR [NAME]", 0, NEED_RUNNING, NULL, "take a device away from a VM", NULL },
+        { "attach", NULL, "ADDR [NAME]", OPT(OPTION_KEEP) | OPT(OPTION_FORCE) | OPT(OPTION_GROUP), NEED_RUNNING,
+          verb_attach, "give a device of the host to a VM that runs",
+          "ADDR is the address of a PCI device, such as 0b:00.3 (see vore devices); USB devices are not supported by "
+          "this version. The device is checked and claimed as at a start, and given back when it is detached or the "
+          "VM ends. With --group the functions of one slot come together; each slot takes one of the VM's "
+          "hotplug-ports. The definition stays as it is." },
+        { "detach", NULL, "ADDR [NAME]", OPT(OPTION_TIMEOUT), NEED_RUNNING, verb_detach,
+          "take an attached device away from a VM",
+          "What was attached together goes together. The guest has to let go of it: it is asked, and when the time is "
+          "over it keeps the device and the exit status is 1. Once it has let go, the host has the device back." },
         { "reserve", NULL, "[ADDR]", OPT(OPTION_EMIT) | OPT(OPTION_INSTALL) | OPT(OPTION_REMOVE), NEED_NONE, verb_reserve,
           "claim the reserved devices now, or one",
           "Binds what saved definitions reserve to vfio-pci, and shows each device, its VMs and its state. With ADDR "

@@ -42,6 +42,8 @@ enum option_id {
         OPTION_EMIT,
         OPTION_INSTALL,
         OPTION_REMOVE,
+        OPTION_KEEP,
+        OPTION_GROUP,
         OPTION_MAN,
         OPTION_COUNT,
 };
@@ -94,6 +96,8 @@ int verb_unload(struct cli *c);
 int verb_forget(struct cli *c);
 int verb_disk_presets(struct cli *c);
 int verb_disk_create(struct cli *c);
+int verb_attach(struct cli *c);
+int verb_detach(struct cli *c);
 int verb_devices(struct cli *c);
 int verb_reserve(struct cli *c);
 int verb_logs(struct cli *c);

@@ -84,10 +84,13 @@ void method_show(struct rpc_call *call, const json_t *params, void *manager) {
         l->origin = json_get_bool(params, "origin", false);
         vm_plan_request(vm, &req);
         req.goal = PLAN_SHOW;
-        if (work_start(m->loop, "the definition", PLAN_DEADLINE_MS, plan_work, &req, shown, l, &work, &err) < 0) {
+        vm_request_attached(vm, &req);
+        if (work_start(m->loop, "the definition", PLAN_DEADLINE_MS, plan_work, &req, shown, l, &work, &err) <
+            0) {
                 method_fail(call, &err);
                 free(l);
         }
+        vm_request_attached_done(&req);
         vm_plan_request_done(&req);
 }
 

@@ -84,11 +84,12 @@ struct vm *method_vm(struct manager *m, struct rpc_call *call, const json_t *par
 void method_fail(struct rpc_call *call, const struct error *err);
 void method_not_supported(struct rpc_call *call, const char *what);
 /* A watch that answers call; with steps streamed if the client wants more. */
-struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double stop_timeout);
+struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double timeout);
 /* The list of strings under key, as a NULL-terminated array that borrows its strings. Freed by the caller. */
 const char **method_strings(const json_t *params, const char *key, size_t *ret_n);
 
-/* definitions.c, devices.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short handler per method */
+/* definitions.c, devices.c, hotplug.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short handler per
+ * method */
 void method_load(struct rpc_call *call, const json_t *params, void *manager);
 void method_save(struct rpc_call *call, const json_t *params, void *manager);
 void method_unload(struct rpc_call *call, const json_t *params, void *manager);
@@ -103,6 +104,8 @@ void method_reset(struct rpc_call *call, const json_t *params, void *manager);
 void method_list(struct rpc_call *call, const json_t *params, void *manager);
 void method_show(struct rpc_call *call, const json_t *params, void *manager);
 void method_disk_presets(struct rpc_call *call, const json_t *params, void *manager);
+void method_attach(struct rpc_call *call, const json_t *params, void *manager);
+void method_detach(struct rpc_call *call, const json_t *params, void *manager);
 void method_devices(struct rpc_call *call, const json_t *params, void *manager);
 void method_reserve(struct rpc_call *call, const json_t *params, void *manager);
 void method_boot_rules(struct rpc_call *call, const json_t *params, void *manager);

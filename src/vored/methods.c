@@ -8,8 +8,6 @@
 
 #define METHOD(name_, ...) { .name = "dev.vore.Manager." name_, __VA_ARGS__ }
 
-static void not_yet(struct rpc_call *call, const json_t *params, void *manager);
-
 /* One row per method; the interface file is held against them at start. */
 static const struct rpc_method methods[] = {
         METHOD("Load", .fn = method_load),
@@ -27,8 +25,8 @@ static const struct rpc_method methods[] = {
         METHOD("Show", .fn = method_show),
         METHOD("DiskPresets", .fn = method_disk_presets),
         METHOD("Devices", .fn = method_devices),
-        METHOD("Attach", .fn = not_yet),
-        METHOD("Detach", .fn = not_yet),
+        METHOD("Attach", .fn = method_attach, .more = true),
+        METHOD("Detach", .fn = method_detach, .more = true),
         METHOD("Reserve", .fn = method_reserve),
         METHOD("Release", .fn = method_release),
         METHOD("BootRules", .fn = method_boot_rules),
@@ -46,10 +44,6 @@ const struct rpc_interface manager_interface = {
         .methods = methods,
         .n_methods = ARRAY_SIZE(methods),
 };
-
-static void not_yet(struct rpc_call *call, const json_t *params, void *manager) {
-        method_not_supported(call, "This method");
-}
 
 void method_not_supported(struct rpc_call *call, const char *what) {
         _cleanup_free_ char *text = xasprintf("%s is not supported by this version", what);
@@ -109,7 +103,7 @@ const char **method_strings(const json_t *params, const char *key, size_t *ret_n
 
 struct pending {
         struct rpc_call *call;
-        double stop_timeout;
+        double timeout;
 };
 
 static void pending_step(struct vm *vm, const char *step, double seconds, void *data) {
@@ -127,6 +121,8 @@ static json_t *result_json(const struct vm *vm, const struct vm_result *result) 
         json_put(j, "pid", vm_pid(vm) > 0 ? json_integer(vm_pid(vm)) : NULL);
         json_put(j, "seconds", json_real(result->seconds));
         json_put(j, "steps", result->steps ? json_incref((json_t *) result->steps) : json_array());
+        if (result->devices)
+                json_put(j, "devices", json_incref((json_t *) result->devices));
         json_put_str(j, "note", result->note);
         json_put(j, "faults", result->faults ? json_incref((json_t *) result->faults) : NULL);
         return j;
@@ -153,8 +149,14 @@ static void pending_fail(const struct pending *p, const struct vm *vm, const str
                 rpc_fail(p->call, "StartFailed", json_pack("{s:s, s:o}", "name", name, "reason", message));
                 break;
         case VM_STOP_TIMEOUT:
-                rpc_fail(p->call, "StopTimeout", json_pack("{s:s, s:f, s:o}", "name", name, "seconds",
-                                                           p->stop_timeout, "message", message));
+                rpc_fail(p->call, "StopTimeout",
+                         json_pack("{s:s, s:f, s:o}", "name", name, "seconds", p->timeout, "message",
+                                   message));
+                break;
+        case VM_DETACH_TIMEOUT:
+                rpc_fail(p->call, "DetachTimeout",
+                         json_pack("{s:s, s:f, s:o}", "name", name, "seconds", p->timeout, "message",
+                                   message));
                 break;
         default:
                 rpc_fail(p->call, "Failed", json_pack("{s:o}", "message", message));
@@ -171,9 +173,11 @@ static void pending_done(struct vm *vm, const struct vm_result *result, void *da
         free(p);
 }
 
-struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double stop_timeout) {
+struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double timeout) {
         struct pending *p = xcalloc(1, sizeof(*p));
 
-        *p = (struct pending) { .call = call, .stop_timeout = stop_timeout };
-        return (struct vm_watch) { .step = rpc_wants_more(call) ? pending_step : NULL, .done = pending_done, .data = p };
+        *p = (struct pending){ .call = call, .timeout = timeout };
+        return (struct vm_watch){ .step = rpc_wants_more(call) ? pending_step : NULL,
+                                  .done = pending_done,
+                                  .data = p };
 }

@@ -1,8 +1,9 @@
 /* Host devices through the whole walk: a definition (tests/golden/vfio/NAME.toml) on a captured host ->
  * NAME.expected: its faults, what is known of each device, the arguments about them, and what is claimed.
  * Lines
- * "#! KEY VALUE" at the beginning of a definition say on which host, for whom, and beside which other VMs.
- * VORE_UPDATE_GOLDEN=1 writes the expectations anew. */
+ * "#! KEY VALUE" at the beginning of a definition say on which host, for whom, and beside which other VMs;
+ * with "attach ADDRESS [force] [group]" the machine runs, has the devices "held ADDRESS", and is to get that
+ * one. VORE_UPDATE_GOLDEN=1 writes the expectations anew. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,14 +20,29 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { USES_MAX = 4 };
+enum { USES_MAX = 4, ATTACHED_MAX = 4 };
 
 struct scene {
         struct arena *arena;
         struct settings *settings;
         struct complete_device uses[USES_MAX];
+        struct plan_attached attached[ATTACHED_MAX];
         struct plan_request req;
 };
+
+static void scene_attached(struct scene *s, char *value, bool wanted) {
+        char *space = strchr(value, ' ');
+
+        assert_true(s->req.n_attached < ATTACHED_MAX);
+        if (space)
+                *space = '\0';
+        s->attached[s->req.n_attached++] =
+                (struct plan_attached){ value, wanted, space && strstr(space + 1, "force"),
+                                        space && strstr(space + 1, "group") };
+        s->req.attached = s->attached;
+        if (wanted)
+                s->req.goal = PLAN_ATTACH;
+}
 
 static void scene_word(struct scene *s, const char *key, char *value) {
         if (str_eq(key, "host"))
@@ -42,7 +58,9 @@ static void scene_word(struct scene *s, const char *key, char *value) {
                 assert_true(space && s->req.n_device_uses < USES_MAX);
                 *space = '\0';
                 s->uses[s->req.n_device_uses++] = (struct complete_device){ value, space + 1 };
-        } else
+        } else if (str_eq(key, "held") || str_eq(key, "attach"))
+                scene_attached(s, value, str_eq(key, "attach"));
+        else
                 fail_msg("unknown word %s", key);
 }
 
@@ -137,8 +155,10 @@ static char *print_plan(const struct plan *p, const json_t *json, const json_t *
         json_array_foreach(json_object_get(definition, "vfio"), i, item) add_json(&b, "device", item);
         if (!p->ok)
                 return strbuf_take(&b);
-        add_arguments(&b, &p->plain);
-        json_array_foreach(json_object_get(json, "devices"), i, item) add_json(&b, "claim", item);
+        if (p->plain.n > 0)
+                add_arguments(&b, &p->plain);
+        json_array_foreach (json_object_get(json, "devices"), i, item)
+                add_json(&b, "claim", item);
         for (i = 0; i < p->n_allows; i++)
                 if (str_starts(p->allows[i].path, "/dev/vfio"))
                         strbuf_addf(&b, "allow %s %s\n", p->allows[i].path, p->allows[i].write ? "rw" : "r");
@@ -162,6 +182,9 @@ static void check_round(const struct plan *p, const json_t *json) {
                 assert_int_equal(json_get_bool(d, "force", false), p->devices[i].force);
                 assert_int_equal(json_get_bool(d, "reserve", false), p->devices[i].reserve);
                 assert_int_equal(json_get_bool(d, "along", false), p->devices[i].along);
+                assert_int_equal(json_get_int(d, "guest_slot", -1), p->devices[i].guest_slot);
+                assert_int_equal(json_get_int(d, "guest_function", -1), p->devices[i].guest_function);
+                assert_int_equal(json_get_bool(d, "multifunction", false), p->devices[i].multifunction);
         }
 }
 
@@ -176,8 +199,10 @@ static char *walk(const char *name, const char *text) {
         if (plan_work(&s.req, -1, &json, &err) < 0 || plan_from_json(json, &plan, &err) < 0)
                 fail_msg("%s: %s", name, error_text(&err));
         check_round(plan, json);
-        s.req.goal = PLAN_SHOW;
-        assert_int_equal(plan_work(&s.req, -1, &show, NULL), 0);
+        if (s.req.goal != PLAN_ATTACH) {
+                s.req.goal = PLAN_SHOW;
+                assert_int_equal(plan_work(&s.req, -1, &show, NULL), 0);
+        }
         char *lines = print_plan(plan, json, json_object_get(show, "definition"));
         plan_free(plan);
         return lines;

@@ -312,10 +312,12 @@ static void test_refuse(void **state) {
 
         assert_int_equal(vfio_holders_refuse(CARD, holders, 0, &err), 0);
         assert_int_equal(vfio_holders_refuse(CARD, holders, 2, &err), -EBUSY);
-        assert_string_equal(error_text(&err), CARD " is in use: a; b (force = true takes it all the same)");
+        assert_string_equal(
+                error_text(&err),
+                CARD " is in use: a; b (force = true, or --force of vore attach, takes it all the same)");
         assert_int_equal(vfio_holders_refuse(CARD, holders, 7, &err), -EBUSY);
-        assert_string_equal(error_text(&err), CARD
-                            " is in use: a; b; c; d; e; f; and 1 more (force = true takes it all the same)");
+        assert_string_equal(error_text(&err), CARD " is in use: a; b; c; d; e; f; and 1 more (force = true, "
+                                                   "or --force of vore attach, takes it all the same)");
 }
 
 /* Looking before a claim: refused unless that device is forced. */
@@ -335,8 +337,8 @@ static void test_look_refuses(void **state) {
         _cleanup_json_ json_t *result = NULL;
         assert_int_equal(vfio_look_work(&job, -1, &result, &err), -EBUSY);
         assert_string_equal(error_text(&err),
-                            CARD " is in use: Xorg (pid 812) has /dev/card1 open (force = true takes "
-                                 "it all the same)");
+                            CARD " is in use: Xorg (pid 812) has /dev/card1 open (force = true, or "
+                                 "--force of vore attach, takes it all the same)");
         force = true;
         assert_int_equal(vfio_look_work(&job, -1, &result, &err), 0);
         vfio_sys_close(&sys);

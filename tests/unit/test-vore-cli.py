@@ -62,6 +62,10 @@ SCRIPT = {
     "Start": [going_on(step={"name": "qemu", "seconds": None}), going_on(step=STEPS[0]),
               ok(name="$name", state="running", pid=4711, seconds=0.061, steps=STEPS, faults=[WARNING], note=None)],
     "Stop": [ok(name="$name", state="stopped", seconds=1.2, steps=[], note=None)],
+    "Attach": [going_on(step={"name": "claim", "seconds": None}), going_on(step={"name": "claim", "seconds": 0.2}),
+               ok(name="$name", state="running", pid=4711, seconds=0.3, steps=STEPS, faults=[WARNING], note=None,
+                  devices=["0000:03:00.0", "0000:03:00.1"])],
+    "Detach": [error("DetachTimeout", name="$name", seconds=2.5, message="the guest keeps it")],
     "Kill": [error("NoSuchMachine", name="$name", candidates=["win10"])],
     "Pause": [error("PermissionDenied", message="not yours")],
     "Resume": [{"close": True}],
@@ -179,6 +183,22 @@ class Verbs(Base):
         self.assertEqual(code, 0)
         self.assertIn("deb: qemu ... 12 ms\r\n", text)
 
+    def test_attach(self):
+        out, err = self.vore("attach", "03:00.0", "--group", "--force")
+        self.assertEqual(out, "0000:03:00.0, 0000:03:00.1 are attached to win10 (300 ms)\n")
+        self.assertEqual(err, "win10: claim ... 200 ms\nx.toml:1:1: warning: machine.nmae: odd (did you mean name?)\n")
+        self.assertEqual(self.fake.calls()[-1]["parameters"], {"name": "win10", "address": "03:00.0", "force": True,
+                                                               "group": True})
+        out, _ = self.vore("attach", "1-2", "deb", "--keep", "--json")
+        self.assertEqual(json.loads(out), {"name": "deb", "state": "running", "pid": 4711, "seconds": 0.3, "steps": STEPS,
+                                           "devices": ["0000:03:00.0", "0000:03:00.1"]})
+        self.assertEqual(self.fake.calls()[-1]["parameters"], {"name": "deb", "address": "1-2", "keep": True})
+        self.vore("attach", code=2)
+        _, err = self.vore("detach", "03:00.0", "--timeout", "2.5", code=1)
+        self.assertEqual(err, "vore: detach: the guest keeps it\n")
+        self.assertEqual(self.fake.calls()[-1]["parameters"], {"name": "win10", "address": "03:00.0", "timeout": 2.5})
+        self.vore("detach", "03:00.0", "--timeout", "soon", code=2)
+
     def test_load(self):
         out, err = self.vore("load", "x.toml", "-s", "--cdrom", "x.toml")
         self.assertEqual(out, "x is loaded and saved\n")
@@ -227,7 +247,7 @@ class Verbs(Base):
         self.assertIn("several VMs fit; say which: vore show NAME\n  win10  running\n  deb    failed\n", err)
         for words in (["lst"], ["forget"], ["list", "--bogus"], ["stop", "--timeout", "x"], ["stop", "a", "--all"], []):
             self.vore(*words, code=2)
-        for words in (["attach", "1-2"], ["devices", "--usb"], ["pins"], ["cdrom", "--eject"], ["detach", "1-2", "a"]):
+        for words in (["devices", "--usb"], ["pins"], ["cdrom", "--eject"]):
             _, err = self.vore(*words, code=1)
             self.assertIn("is not supported by this version", err)
 
