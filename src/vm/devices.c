@@ -84,6 +84,9 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
         int r;
 
         job_result(vm, result, err, stuck, &failed);
+        /* Whoever asked was told already that QEMU cannot be killed; the journal has the device. */
+        if (!vm->op.table)
+                return;
         if (!result) {
                 /* Somebody else was faster and nothing was done: there is nothing to give back either. */
                 if (failed.code == -ESTALE)
@@ -158,6 +161,8 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
         int r;
 
         vm->work = NULL;
+        if (!vm->op.table)
+                return;
         if (!result) {
                 step_finish(vm, err);
                 return;
