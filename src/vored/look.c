@@ -16,7 +16,12 @@ void method_list(struct rpc_call *call, const json_t *params, void *manager) {
 
         for (size_t i = 0; i < m->n_machines; i++)
                 json_push(list, machine_to_json(&m->machines[i]));
-        rpc_reply(call, json_pack("{s:o, s:o}", "machines", list, "notes", reserve_notes(m, NULL)));
+        json_t *reply = json_pack("{s:o}", "machines", list), *notes = reserve_notes(m, NULL);
+        if (json_array_size(notes))
+                json_put(reply, "notes", notes);
+        else
+                json_decref(notes);
+        rpc_reply(call, reply);
 }
 
 /* -- show ----------------------------------------------------------------------------------------- */

@@ -26,16 +26,26 @@ static void row_fail(struct reserve_row *row, const char *fmt, ...) {
         va_end(ap);
         free(row->reason);
         row->reason = text;
+        row->failed = row->task;
 }
 
-/* Workers' errors begin with the address, as does whoever shows a reason. */
-static void row_fail_error(struct reserve_row *row, const struct error *err) {
-        const char *text = error_text(err);
+/* Workers' sentences begin with the address, as does whoever shows a reason: "0000:0b:00.0 is in use" becomes
+ * "it is in use". */
+static void row_fail_sentence(struct reserve_row *row, const char *text) {
+        static const char *const verbs[] = { "is ", "has ", "was ", "does ", "goes ", "left " };
         size_t n = strlen(row->address);
+        bool it = false;
 
         if (strncmp(text, row->address, n) == 0 && (text[n] == ':' || text[n] == ' '))
                 text += n + (text[n] == ':');
-        row_fail(row, "%s", text + strspn(text, " "));
+        text += strspn(text, " ");
+        for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+                it = it || str_starts(text, verbs[i]);
+        row_fail(row, "%s%s", it ? "it " : "", text);
+}
+
+static void row_fail_error(struct reserve_row *row, const struct error *err) {
+        row_fail_sentence(row, error_text(err));
 }
 
 static void finish(struct reserve_row *row) {
@@ -66,7 +76,7 @@ static bool row_stuck(struct reserve_row *row, const struct error *err, pid_t st
         sentence = vfio_job_stuck(row->job);
         if (stuck && vfio_stuck_add(runtime_dir(row), row->address, sentence, &failed) < 0)
                 log_warning("%s: %s", row->address, error_text(&failed));
-        row_fail(row, "%s", sentence + MIN(strlen(row->address) + 1, strlen(sentence)));
+        row_fail_sentence(row, sentence);
         return stuck > 0;
 }
 

@@ -24,7 +24,8 @@ static struct told tell(const struct reserve_row *row) {
                 char *text = xasprintf("the machine %s has it", user);
                 return (struct told){ "in use", text, text };
         }
-        if (kept)
+        /* One that hangs on its way is remembered as kept, as nobody knows how far it came. */
+        if (kept && !(row->reason && row->failed == TASK_CLAIM))
                 return (struct told){ "reserved", row->reason, NULL };
         if (row->reason)
                 return (struct told){ row->put_back ? "released" : "not reserved", row->reason, NULL };
@@ -138,7 +139,7 @@ static void answer(struct manager *m, void *data) {
         const struct reserve_row *row = w->address ? reserve_find(m, w->address) : NULL;
         bool kept = row && vfio_kept_find(m->settings->vore.runtime_dir, row->address, NULL, NULL) > 0;
 
-        if (row && row->reason && (!kept || w->release))
+        if (row && row->reason && (!kept || w->release || row->failed == TASK_CLAIM))
                 fail_busy(w->call, row->address, "%s is not %s: %s", row->address,
                           w->release ? "given back" : "reserved", row->reason);
         else

@@ -22,7 +22,8 @@ struct reserve_row {
         char *reason;  /* owned: why it is not reserved, or not given back; NULL */
         bool put_back; /* released by hand: reason is no warning */
 
-        enum reserve_task task; /* TASK_NONE: no job is under way */
+        enum reserve_task task;   /* TASK_NONE: no job is under way */
+        enum reserve_task failed; /* what reason is about */
         struct work *work;
         struct vfio_job *job;
         bool remembered; /* by the job under way, which must forget it again if it fails */

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kernel import find_tool
+from kernel import get_kernel
 from l1 import EMPTY, NVME_A, NVME_B, USB, Host
 from passed import DRIVE_A, DRIVE_B, NVME, make_bootable
 from world import World
@@ -19,7 +19,7 @@ HOOK, SCRIPT = "/etc/initramfs-tools/hooks/vore-reserve", "/etc/initramfs-tools/
 DISPLAY = f"""[Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'basename $$(readlink /sys/bus/pci/devices/{DRIVE_B}/driver) >/run/display'
+ExecStart=/bin/sh -c 'basename $$(readlink /sys/bus/pci/devices/{DRIVE_B}/driver) >/run/display; true'
 """
 ENABLE = """#!/bin/sh
 systemd-sysusers
@@ -144,6 +144,22 @@ def test_printed(installed, kept):
     vore("reserve", "--emit", "udev", "--install", "udev").failed(2)
 
 
+@pytest.mark.long
+def test_initramfs_has_it(installed):
+    """The real mkinitramfs takes the hook's module and runs the script before udev."""
+    l1, boot = installed.l1, get_kernel().folder / "boot"
+    l1.write("/usr/local/sbin/update-initramfs", UPDATE)
+    l1.run("chmod +x /usr/local/sbin/update-initramfs").ok()
+    installed.vore("reserve", "--install", "initramfs-tools").ok()
+    l1.run(f"cp {boot}/config-* /boot/; cp -a /etc/initramfs-tools /run/conf && "
+           "sed -i 's/^MODULES=.*/MODULES=list/; s/^COMPRESS=.*/COMPRESS=gzip/' /run/conf/initramfs.conf").ok()
+    l1.run("mkinitramfs -d /run/conf -o /run/initrd $(uname -r) && unmkinitramfs /run/initrd /run/unpacked").ok()
+    order = l1.out("cat $(find /run/unpacked -path '*init-top/ORDER')")
+    assert order.index("00-vore-reserve") < order.index("init-top/udev")
+    assert l1.out("find /run/unpacked -name 'vfio-pci.ko*'")
+    installed.vore("reserve", "--remove", "initramfs-tools").ok()
+
+
 # --- and over the next ones ---
 
 def test_udev_rule(installed, machine):
@@ -162,6 +178,7 @@ def test_udev_rule(installed, machine):
     assert machine.driver(DRIVE_B) == "nvme"
 
 
+@pytest.mark.long
 def test_moved_and_exchanged(installed, machine):
     """Another model where the drive was, and the drive elsewhere: neither is claimed at boot, and vored finds the drive."""
     reboot(machine, slots=[NVME_A, USB, NVME_B])
@@ -175,6 +192,7 @@ def test_moved_and_exchanged(installed, machine):
     assert "(udev) is out of date" in installed.vore("devices").ok().err
 
 
+@pytest.mark.long
 def test_removed(installed, machine):
     reboot(machine, slots=[NVME_A])
     wait_vored(machine)
@@ -185,9 +203,10 @@ def test_removed(installed, machine):
     assert installed.listed("vm")["state"] == "failed"
 
 
+@pytest.mark.long
 def test_without_a_rule(installed, machine):
     """nvme has it first; vored takes it, and still before the display manager starts."""
-    machine.run("rm -r /state/root/etc/udev").ok()
+    machine.run("rm -rf /state/root/etc/udev").ok()
     reboot(machine, slots=[NVME_A, NVME_B], modules=["nvme", *LATER])
     wait_vored(machine)
     assert bound_by_nvme(machine) == {DRIVE_A, DRIVE_B}
@@ -197,7 +216,7 @@ def test_without_a_rule(installed, machine):
 
 def test_initramfs(installed, machine, kept):
     """The script as an initramfs would run it, before any driver of a device is there."""
-    reboot(machine, init="plain", first=kept["script"])
+    reboot(machine, init="plain", first=kept["script"], slots=[NVME_A, NVME_B], modules=["nvme", *LATER])
     assert bound_by_nvme(machine) == {DRIVE_A}
     assert machine.driver(DRIVE_B) == "vfio-pci" and machine.driver(DRIVE_A) == "nvme"
     world = World(machine)

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from passed import CARD, DEVICES, DRIVE_A, DRIVE_B, NVME, SOUND, block, is_back, make_bootable, snapshot
+from test_vfio_trouble import hang
 
 SECOND = {**NVME, "index": 1, "reserve": True}
 
@@ -170,3 +171,24 @@ def test_killed_at(host, kept, point):
         assert idle(l1, DRIVE_B)
         host.vore("forget", "vm").ok()
     is_back(l1, kept["before"])
+
+
+# --- a driver that never lets go; nothing behind this gets a drive ---
+
+def test_stuck_is_a_warning(world, kept):
+    """vored answers meanwhile, says so at the deadline, and the next one remembers it."""
+    l1, path = world.l1, world.define("stuck", disks=[], vfio=[SECOND])
+    world.end_vored()
+    world.start_vored("[vfio]\ntimeout = 3\n")
+    hang(l1)
+    saving = l1.spawn(["vore", "load", path, "--save"])
+    l1.until("grep -q writing /run/lab/hang", 60)
+    assert world.listed("stuck")["state"] == "loaded", "the answer did not wait for the deadline"
+    assert f"{DRIVE_B} is not reserved: it is stuck leaving nvme" in saving().ok().err
+    world.boot("free")
+    world.vore("kill", "free").ok()
+    world.end_vored("KILL")
+    world.start_vored("[vfio]\ntimeout = 3\n")
+    world.vore("reserve").failed(1, DRIVE_B, "stuck leaving nvme", "restart of the host")
+    world.vore("release", DRIVE_B).failed(1, "stuck")
+    world.boot("free")
