@@ -116,6 +116,10 @@ static int step_unplug(struct vm *vm, struct error *err) {
 
 /* -- wait: until the guest has let go of all ------------------------------------------------------------- */
 
+static const char *first_address(const struct vm *vm) {
+        return json_string_value(json_array_get(vm->op.devices, 0));
+}
+
 static int guest_keeps(sd_event_source *source, uint64_t now, void *data) {
         struct vm *vm = data;
         _cleanup_free_ char *words = attached_words(vm, vm->op.unit);
@@ -126,11 +130,11 @@ static int guest_keeps(sd_event_source *source, uint64_t now, void *data) {
                 return 0;
         vm->op.timed_out = true;
         error_set(&err, -ETIMEDOUT,
-                  "the guest did not let go of %s within %.0f s and keeps it: the guest must know PCI "
-                  "hot-plug, and nothing in it may use the device any more. vore detach asks again; a "
-                  "reset takes it away (vore reset %s); and should the guest let go later, it is given "
-                  "back then",
-                  words, (double) vm->op.timeout_us / 1e6, vm->name);
+                  "the guest did not let go of %s within %g s and keeps it: the guest must know PCI "
+                  "hot-plug, and nothing in it may use the device any more. vore detach %s %s asks again; "
+                  "vore reset %s resets the guest and takes it away; and should the guest let go later, it "
+                  "is given back then",
+                  words, (double) vm->op.timeout_us / 1e6, first_address(vm), vm->name, vm->name);
         step_finish(vm, &err);
         return 0;
 }
@@ -166,15 +170,16 @@ void detach_device_refused(struct vm *vm, const char *id) {
 
         if (!device)
                 return;
-        if (!detaching(vm, DETACH_STEP_WAIT) || device->unit != vm->op.unit) {
+        if (!(detaching(vm, DETACH_STEP_UNPLUG) || detaching(vm, DETACH_STEP_WAIT)) ||
+            device->unit != vm->op.unit) {
                 vm_warn(vm, "the guest refuses to let go of %s", device->address);
                 return;
         }
         detach_timer_off(vm);
         error_set(&err, -EBUSY,
                   "the guest refuses to let go of %s and keeps it: something in it still uses the device. "
-                  "vore detach asks again; a reset takes it away (vore reset %s)",
-                  device->address, vm->name);
+                  "vore detach %s %s asks again",
+                  device->address, device->address, vm->name);
         step_finish(vm, &err);
 }
 

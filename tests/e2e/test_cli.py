@@ -246,7 +246,7 @@ def test_completion(unstarted, shell):
 
 def test_what_comes_later_says_so(world):
     world.boot()
-    for args in (["attach", "046d:c52b", "vm"], ["cdrom", "vm", "--eject"], ["pins", "vm"]):
+    for args in (["attach", "046d:c52b", "vm"], ["detach", "1-2.3", "vm"], ["cdrom", "vm", "--eject"], ["pins", "vm"]):
         world.vore(*args).failed(1, "not supported by this version")
 
 

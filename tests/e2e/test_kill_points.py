@@ -16,7 +16,8 @@ def points():
         return []
     listed = subprocess.run([BUILD / "vored", "--list-test-kills"], capture_output=True, text=True, check=True)
     # Those of devices need devices: the lab has them.
-    steps = [s for s in listed.stdout.split() if not s.startswith(("start:bind", "undo:device", "reserve:", "release:"))]
+    of_devices = ("start:bind", "undo:device", "reserve:", "release:", "attach:", "detach:")
+    steps = [s for s in listed.stdout.split() if not s.startswith(of_devices)]
     return [s for s in steps if s.count(":") == 2] or [f"{s}:{w}" for s in steps for w in ("before", "after")]
 
 

@@ -25,7 +25,7 @@ INIT = b"""#!/bin/busybox sh
 exec >/dev/ttyS0 2>&1 </dev/null
 for module in /modules/*; do insmod $module; done
 echo "linux ready"
-had= number=0
+had= pci= number=0
 while :; do
         drive=$(ls /dev/nvme*n1 2>/dev/null)
         if [ "$drive" != "$had" ]; then
@@ -36,6 +36,11 @@ while :; do
                         echo "drive $number goes."
                 fi
                 had=$drive
+        fi
+        now=$(echo /sys/bus/pci/devices/*)
+        if [ "$now" != "$pci" ]; then
+                echo "pci:" $(cd /sys/bus/pci/devices && for d in *; do echo "$d=$(cat $d/vendor):$(cat $d/device)"; done).
+                pci=$now
         fi
         sleep 0.1
 done
