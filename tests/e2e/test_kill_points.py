@@ -58,7 +58,7 @@ def test_killed_at(make_world, point):
     else:
         world, disks = make_world(), None
     world.start(VORE_TEST_KILL=point)
-    world.load("vm", "--save", disks=disks, machine={"features": ["spice"]},
+    world.load("vm", "--save", disks=disks, machine={"features": ["spice", "scream"]},
                spice={"socket-path": str(world.base / "spice.link")})
     if world.vore("start", "vm").rc == 0:
         world.console().wait("ready")  # a guest that still boots does not feel the button

@@ -49,7 +49,7 @@ def lately(machine):
 def machine(request):
     """The module's L1, maybe off. For what `l1` and `world` do not do: power, a second boot."""
     try:
-        kernel.get_initramfs(kernel.get_kernel())
+        kernel.initramfs(kernel.get_kernel())
     except kernel.Unavailable as reason:
         pytest.skip(str(reason))
     machine = L1(getattr(request.module, "HOST", Host()))

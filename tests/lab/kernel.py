@@ -1,6 +1,5 @@
 """The kernel of L1: Debian's package, unpacked into a cache folder and never installed; and the first file system, busybox
 and just enough modules to reach the outer machine's files."""
-import hashlib
 import os
 import pathlib
 import re
@@ -89,7 +88,8 @@ def get_kernel():
         fetch(folder)
         os.chmod(folder, 0o755)
         target = CACHE / f"kernel-{Kernel(folder).release}"
-        folder.rename(target)
+        if not target.exists():  # another run may have been faster
+            folder.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Kernel(target)
@@ -129,8 +129,7 @@ def loadable(kernel, names):
     return files
 
 
-def get_initramfs(kernel):
-    """Made once for each content, kept in the cache."""
+def initramfs(kernel):
     if not BUSYBOX.exists():
         raise Unavailable(f"{BUSYBOX} is missing: ./dev setup (busybox-static)")
     order = kernel.load_order(FIRST_MODULES)
@@ -138,12 +137,4 @@ def get_initramfs(kernel):
              "bin/busybox": program(BUSYBOX.read_bytes()), "init": program((HERE / "init").read_bytes())}
     for n, name in enumerate(order):  # insmod takes them in the order of their names
         files[f"modules/{n:02}-{pathlib.Path(name).name}"] = program((kernel.modules / kernel.release / name).read_bytes())
-    archive = cpio(files)
-    path = CACHE / f"initramfs-{hashlib.sha256(archive).hexdigest()[:16]}"
-    if not path.exists():
-        for old in CACHE.glob("initramfs-*"):
-            old.unlink()
-        new = path.with_name(f"new-{os.getpid()}")
-        new.write_bytes(archive)
-        new.rename(path)
-    return path
+    return cpio(files)

@@ -32,14 +32,22 @@ EMPTY = []
 
 @dataclasses.dataclass
 class Host:
-    """What kind of L1 a scenario wants. `slots`: slot N is at PCI address 0N:00, as SeaBIOS counts root ports."""
+    """What kind of L1 a scenario wants. `slots`: slot N is at PCI address 0N:00, as SeaBIOS counts root ports.
+
+    `smp`: several CPUs are only for scenarios whose guests do without KVM (kvm=False). Two faults of QEMU's emulator are
+    why. With a thread for each CPU, all of them spin sooner or later: the translation of code is dropped just before that
+    code is overwritten, so that another CPU may translate the old bytes in between, and keeps them. KVM has the scheduler
+    patched when its first virtual CPU comes and when the last one goes (a static key), by way of a breakpoint, which some
+    CPUs then meet for ever. With one thread for all CPUs (tcg,thread=single), guests crash: an interrupt that VMRUN has
+    injected stays noted as an exception, and is delivered once more, whatever the guest does then, if the CPU is kicked
+    before the guest exits; and in that mode, whatever happens to one CPU kicks the one that runs."""
     init: str = "plain"  # or "systemd"
     state: bool = False  # /var/lib/vore and /var/log/vore, and /state, on a disk that outlives a reboot
     udev: bool = False  # with systemd: udevd runs, and finds the drivers of what there is
     first: str = ""  # a script that the first file system runs before any driver of a device is there, as an initramfs would
     slots: list = dataclasses.field(default_factory=lambda: [NVME_A, NVME_B, GRAPHICS, USB, EMPTY])
     memory: str = "4G"
-    smp: str = "8,sockets=1,dies=2,cores=4,threads=1"
+    smp: str = "1"
     modules: list = dataclasses.field(default_factory=lambda: ["nvme", "bochs", "snd_hda_intel", "xhci_pci", "usbhid",
                                                                "usb_storage", "sd_mod", "kvm_amd"])
     cmdline: str = ""  # more for the kernel
@@ -200,7 +208,7 @@ class L1:
         if self.host.first:
             files |= {"first": kernel.program(self.host.first.encode()), **kernel.loadable(k, ["vfio_pci", "vfio_iommu_type1"])}
         path = self.folder / "initrd"
-        path.write_bytes(kernel.get_initramfs(k).read_bytes() + kernel.cpio(files))
+        path.write_bytes(kernel.initramfs(k) + kernel.cpio(files))
         return path
 
     def command(self, agent_fd, qmp_fd):

@@ -27,7 +27,7 @@ def is_back(l1, before):
 def block(l1, address):
     """The whole disk of an NVMe drive, when the host has it; the kernel looks for it after the driver is bound."""
     pattern = f"{DEVICES}/{address}/nvme/nvme*/nvme*n1"
-    l1.until(f"[ -b /dev/$(basename $(readlink -f {pattern})) ]", 20)
+    l1.until(f"[ -b /dev/$(basename $(readlink -f {pattern})) ]")
     return "/dev/" + l1.out(f"basename $(readlink -f {pattern})")
 
 

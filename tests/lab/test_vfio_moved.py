@@ -4,7 +4,7 @@ import pytest
 from l1 import EMPTY, NVME_A, Host
 from passed import NVME, in_guest, is_back, snapshot
 
-HOST = Host(slots=[EMPTY, EMPTY, NVME_A], smp="2")
+HOST = Host(slots=[EMPTY, EMPTY, NVME_A])
 BEFORE, NOW = "0000:01:00.0", "0000:03:00.0"
 
 
