@@ -509,7 +509,7 @@ function M.disks(instance, vm)
 end
 
 -- ---------------------------------------------------------------------------------------------------------------
--- Screen, keyboard, sound
+-- Screen and keyboard
 -- ---------------------------------------------------------------------------------------------------------------
 
 -- A device that the definition, as it was completed, asks for by QEMU's name. vm:device() gets the rest.
@@ -562,12 +562,6 @@ function M.spice(instance, vm)
       vm:device { driver = "usb-redir", id = "redirection" .. i, bus = "usb.0", chardev = "usbredir" .. i }
     end
   end
-  -- Sound through the same connection.
-  if instance.spice.audio then
-    vm:arg("-audiodev", "spice,id=audio0")
-    vm:device { driver = "ich9-intel-hda", id = "sound0", bus = "pcie.0", addr = "1b" }
-    vm:device { driver = "hda-duplex", bus = "sound0.0", audiodev = "audio0" }
-  end
 end
 
 -- Memory that the guest shares with a program of the host, behind a PCI device. Looking Glass documents it on the root
@@ -591,6 +585,72 @@ function M.shared_memory(instance, vm)
   shared_memory(vm, "looking-glass", instance.looking_glass, "10")
   shared_memory(vm, "scream", instance.scream, "11")
 end
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Sound
+-- ---------------------------------------------------------------------------------------------------------------
+
+-- QEMU looks after its sound every 5 ms, twice as often as by itself: one turn that comes late is not heard.
+local timer_period = 5000
+
+-- What each way of sound wants to be told, apart from its id. `name` is what the VM is called in mixers.
+local backends = {
+  pulse = function(sound, name)
+    local stream = { latency = sound.latency, ["stream-name"] = name }
+    return {
+      driver = "pa",
+      server = "unix:" .. sound.socket_path,
+      ["timer-period"] = timer_period,
+      ["in"] = stream,
+      out = stream,
+    }
+  end,
+  pipewire = function(sound, name)
+    local stream = { latency = sound.latency, ["stream-name"] = name }
+    return { driver = "pipewire", ["timer-period"] = timer_period, ["in"] = stream, out = stream }
+  end,
+  jack = function(sound, name)
+    local client = {
+      ["server-name"] = given(sound.server),
+      ["client-name"] = given(sound.client_name, name),
+      ["connect-ports"] = given(sound.connect_ports),
+    }
+    return { driver = "jack", ["timer-period"] = timer_period, ["in"] = client, out = client }
+  end,
+  spice = function()
+    return { driver = "spice" }
+  end,
+}
+
+-- One controller, and a codec on it for each way of sound: guests take the first for their default. SPICE carries sound
+-- only where nothing else does. The ids are those of the sections, for scripts that want other cards.
+function M.sound(instance, vm)
+  local ways = {}
+  for _, way in ipairs { "pulse", "pipewire", "jack" } do
+    if instance[way] and instance[way].enabled then
+      table.insert(ways, way)
+    end
+  end
+  if instance.spice.audio then
+    table.insert(ways, "spice")
+  end
+  for index, way in ipairs(ways) do
+    local audiodev = backends[way](instance[way], instance.name)
+    if instance[way].silent then
+      audiodev = { driver = "none" } -- QEMU would not start without its server
+    end
+    audiodev.id = way
+    vm:audiodev(audiodev)
+    if index == 1 then
+      vm:device { driver = "ich9-intel-hda", id = "sound0", bus = "pcie.0", addr = "1b" }
+    end
+    vm:device { driver = "hda-duplex", bus = "sound0.0", audiodev = way }
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------------------------
+-- Console
+-- ---------------------------------------------------------------------------------------------------------------
 
 -- `vore console` talks to the first serial port.
 function M.console(_, vm)
@@ -638,6 +698,7 @@ function M.build(instance, vm)
   M.spice(instance, vm)
   M.shared_memory(instance, vm)
   M.hotplug_ports(vm, instance.hotplug_ports or 0)
+  M.sound(instance, vm)
   return vm
 end
 

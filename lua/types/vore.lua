@@ -63,6 +63,11 @@ function VM:object(object) end
 ---@return vore.VM
 function VM:netdev(netdev) end
 
+---Adds a way for sound to the host.
+---@param audiodev { driver: string, id: string, [string]: any }
+---@return vore.VM
+function VM:audiodev(audiodev) end
+
 ---The id last given to a device of that type.
 ---@param type string
 ---@return string?
@@ -125,8 +130,8 @@ global = {}
 ---@field looking_glass vore.LookingGlass
 ---@field scream vore.SharedMemory
 ---@field pulse vore.Pulse
----@field jack table
----@field pipewire table
+---@field jack vore.Jack
+---@field pipewire vore.Pulse
 ---@field tpm { enabled: boolean }
 ---@field hugepages { enabled: boolean, size: string, required: boolean }
 ---@field usb table[]

@@ -34,7 +34,7 @@ struct complete_request {
 
 /* Completes def in place: arch, kvm, uuid, rtc, cpu topology and model, hyperv, memory checks, disks
  * (exist, type, mounted, in use), host devices (which, free, whole groups, their places in the guest),
- * firmware, spice socket path, network, display and input devices, shared memory. Always fills in as much as
+ * firmware, spice socket path, sound servers, network, display and input devices, shared memory. Always fills in as much as
  * it can. */
 void complete(struct def *def, const struct complete_request *req, struct diags *diags);
 

@@ -28,10 +28,21 @@ static void fill_display(struct fill *f) {
         DEF_MARK(s, display, ORIGIN_DEFAULT, lg ? "looking-glass" : card ? "--display" : NULL);
 }
 
+/* Who asks for sound elsewhere wants it there. */
+static const struct def_audio *other_sound(const struct def *def) {
+        const struct def_audio *const all[] = { &def->pulse, &def->pipewire, &def->jack };
+
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+                if (all[i]->enabled)
+                        return all[i];
+        return NULL;
+}
+
 void fill_desktop(struct fill *f) {
         struct def_spice *s = &f->def->spice;
         bool lg = f->def->looking_glass.enabled;
         const char *where = lg ? "looking-glass" : NULL;
+        const struct def_audio *other = other_sound(f->def);
 
         if (lg) {
                 s->keyboard = "virtio-keyboard-pci";
@@ -45,9 +56,10 @@ void fill_desktop(struct fill *f) {
         if (!s->enabled)
                 return;
         fill_display(f);
-        s->agent = s->audio = true;
+        s->agent = true;
+        s->audio = !other;
         s->usb_redirection = USB_CHANNELS;
         DEF_MARK(s, agent, ORIGIN_DEFAULT, where);
-        DEF_MARK(s, audio, ORIGIN_DEFAULT, where);
+        DEF_MARK(s, audio, ORIGIN_DEFAULT, other ? other->head.path : where);
         DEF_MARK(s, usb_redirection, ORIGIN_DEFAULT, where);
 }

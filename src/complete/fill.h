@@ -24,6 +24,7 @@ void fill_disks(struct fill *f);
 void fill_vfio(struct fill *f); /* host devices; adds the rest of their groups */
 void fill_uefi(struct fill *f);
 void fill_sockets(struct fill *f); /* SPICE's path, and the length of all socket paths */
+void fill_sound(struct fill *f);   /* whose sound server, where it listens, does it answer */
 void fill_network(struct fill *f);
 void fill_desktop(struct fill *f);       /* what SPICE and Looking Glass want from the VM */
 void fill_shared_memory(struct fill *f); /* files of Looking Glass and Scream */

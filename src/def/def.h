@@ -77,26 +77,18 @@ struct def_uefi {
         const char *format;                /* completed: "raw" or "qcow2" */
 };
 
-struct def_pulse {
-        struct section head;
-        bool enabled, required;
-        const char *socket_path, *user;
-        int64_t user_uid; /* completed, -1 before; no key of the file */
-        int64_t latency;  /* microseconds; 0: QEMU's own */
-};
-
-struct def_jack {
-        struct section head;
-        bool enabled, required;
-        const char *server, *client_name, *connect_ports, *user;
-        int64_t latency;
-};
-
-struct def_pipewire {
+/* [pulse], [jack] and [pipewire]: each has the keys that it needs. */
+struct def_audio {
         struct section head;
         bool enabled, required;
         const char *user;
-        int64_t latency;
+        const char *socket_path;                          /* completed for all, a key of [pulse] only */
+        const char *server, *client_name, *connect_ports; /* [jack] */
+        int64_t latency;                                  /* microseconds; 0: not given */
+
+        /* Completed; no keys of the file. */
+        int64_t user_uid; /* -1 before */
+        bool silent;      /* no server answers: the card is there and nobody hears it */
 };
 
 struct def_scream {
@@ -164,9 +156,7 @@ struct def {
         struct def_machine machine;
         struct def_cpu cpu;
         struct def_uefi uefi;
-        struct def_pulse pulse;
-        struct def_jack jack;
-        struct def_pipewire pipewire;
+        struct def_audio pulse, jack, pipewire;
         struct def_scream scream;
         struct def_spice spice;
         struct def_looking_glass looking_glass;

@@ -19,9 +19,11 @@
         ROW("required", ROW_BOOL, required,                                                                  \
             .doc = "Whether a missing sound server is an error at start; otherwise the VM starts with a "    \
                    "silent device and a warning.")
-#define AUDIO_LATENCY                                                                                        \
-        ROW("latency", ROW_INT, latency, .min = 1, .max = 10000000, .words = "QEMU's own",                   \
-            .doc = "The buffer between guest and sound server, in microseconds.")
+#define AUDIO_LATENCY(...) ROW("latency", ROW_INT, latency, .min = 1, .max = 10000000, __VA_ARGS__)
+#define AUDIO_BUFFER "The buffer between guest and sound server, in microseconds. A smaller one may crackle."
+#define AUDIO_COMPLETED                                                                                      \
+        ROW("user-uid", ROW_INT, user_uid, .flags = ROW_NO_KEY, .number = -1),                               \
+                ROW("silent", ROW_BOOL, silent, .flags = ROW_NO_KEY)
 
 #define S def_machine
 static const struct schema_row machine[] = {
@@ -153,19 +155,17 @@ static const struct schema_row uefi[] = {
 };
 #undef S
 
-#define S def_pulse
+#define S def_audio
 static const struct schema_row pulse[] = {
         ENABLED("Sound through PulseAudio."),
         ROW("socket-path", ROW_PATH, socket_path, .words = "found from the user's session",
             .doc = "PulseAudio's native socket."),
         AUDIO_USER,
         AUDIO_REQUIRED,
-        AUDIO_LATENCY,
-        ROW("user-uid", ROW_INT, user_uid, .flags = ROW_NO_KEY, .number = -1),
+        AUDIO_LATENCY(.number = 40000, .doc = AUDIO_BUFFER),
+        AUDIO_COMPLETED,
 };
-#undef S
 
-#define S def_jack
 static const struct schema_row jack[] = {
         ENABLED("Sound through JACK."),
         ROW("server", ROW_STRING, server, .words = "JACK's default", .doc = "The JACK server's name."),
@@ -175,16 +175,19 @@ static const struct schema_row jack[] = {
             .doc = "A regular expression of the ports to connect to."),
         AUDIO_USER,
         AUDIO_REQUIRED,
-        AUDIO_LATENCY,
+        AUDIO_LATENCY(.words = "three periods of the server",
+                      .doc = "Not for a client of JACK to choose: jackd -p does. Here it is a warning."),
+        AUDIO_COMPLETED,
+        ROW("socket-path", ROW_PATH, socket_path, .flags = ROW_NO_KEY),
 };
-#undef S
 
-#define S def_pipewire
 static const struct schema_row pipewire[] = {
         ENABLED("Sound through PipeWire; needs QEMU 8.1 or newer."),
         AUDIO_USER,
         AUDIO_REQUIRED,
-        AUDIO_LATENCY,
+        AUDIO_LATENCY(.number = 46440, .doc = AUDIO_BUFFER),
+        AUDIO_COMPLETED,
+        ROW("socket-path", ROW_PATH, socket_path, .flags = ROW_NO_KEY),
 };
 #undef S
 
@@ -309,11 +312,12 @@ static const struct schema_section sections[] = {
              .doc = "A PCI device of the host that is passed through."),
         SECTION("uefi", uefi, def_uefi, uefi, .flags = SECTION_FEATURE,
                 .doc = "The firmware. Each VM has a copy of the variables of its own."),
-        SECTION("pulse", pulse, def_pulse, pulse, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
-                .doc = "Sound through PulseAudio."),
-        SECTION("jack", jack, def_jack, jack, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
-                .doc = "Sound through JACK."),
-        SECTION("pipewire", pipewire, def_pipewire, pipewire, .flags = SECTION_FEATURE | SECTION_UNSUPPORTED,
+        SECTION("pulse", pulse, def_audio, pulse, .flags = SECTION_FEATURE,
+                .doc = "Sound through PulseAudio, or PipeWire's server for it. Several of pulse, pipewire "
+                       "and jack are several sound cards, in this order; SPICE carries sound only without "
+                       "them."),
+        SECTION("jack", jack, def_audio, jack, .flags = SECTION_FEATURE, .doc = "Sound through JACK."),
+        SECTION("pipewire", pipewire, def_audio, pipewire, .flags = SECTION_FEATURE,
                 .doc = "Sound through PipeWire."),
         SECTION("scream", scream, def_scream, scream, .flags = SECTION_FEATURE,
                 .doc = "Sound through Scream over shared memory: \"vore scream start\" plays it. Not beside "

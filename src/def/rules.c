@@ -136,12 +136,27 @@ static void rule_users(struct def *def, struct diags *diags) {
                 DEF_ERROR(diags, &def->pipewire, user, "user", NULL, message, def->pipewire.user);
 }
 
+/* The name of a JACK server is a part of file names; QEMU makes of a client's name one with "out-" before it,
+ * in at most 63 bytes. */
+static void rule_jack(struct def *def, struct diags *diags) {
+        const struct def_audio *j = &def->jack;
+
+        if (j->server && (!is_word(j->server) || strlen(j->server) > 64))
+                DEF_ERROR(diags, j, server, "server", NULL, "\"%.80s\" is no name of a JACK server",
+                          j->server);
+        if (j->client_name && (strlen(j->client_name) > 59 || strchr(j->client_name, ':')))
+                DEF_ERROR(diags, j, client_name, "client-name", NULL,
+                          "\"%.80s\" is no name for a JACK client: at most 59 bytes, without \":\"",
+                          j->client_name);
+}
+
 void def_rules(struct def *def, struct diags *diags) {
         rule_machine(def, diags);
         rule_topology(def, diags);
         rule_cpu(def, diags);
         rule_sockets(def, diags);
         rule_users(def, diags);
+        rule_jack(def, diags);
         def_rules_memory(def, diags);
         def_rules_devices(def, diags);
 }

@@ -4,6 +4,7 @@
 #include "plan/claim.h"
 #include "plan/handover.h"
 #include "plan/memory.h"
+#include "plan/sound.h"
 
 #include <errno.h>
 
@@ -69,8 +70,11 @@ static void add_own(struct argv *a, const struct plan *p, const struct settings 
                 argv_add(a, "-no-shutdown");
         }
         add_two(a, "-msg", "timestamp=on");
-        if (s->qemu.sandbox)
-                add_two(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        if (s->qemu.sandbox) {
+                argv_add(a, "-sandbox");
+                argv_addf(a, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=%s",
+                          p->jack ? "allow" : "deny");
+        }
         add_chardev(a, "qmp", escaped, PLAN_FD_QMP);
         add_two(a, "-qmp", "chardev:qmp");
         add_chardev(a, "qmp-user", escaped, PLAN_FD_QMP_USER);
@@ -128,6 +132,7 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
         _cleanup_free_ char *sockets = xasprintf("%s/hand/%s", s->vore.runtime_dir, p->name);
         const char *program = binary ? binary : "qemu-system-x86_64";
 
+        p->jack = sound_jack(&result->argv);
         argv_add(&p->plain, program);
         add_own(&p->plain, p, s, sockets);
         add_script(&p->plain, result);
@@ -143,5 +148,6 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
         if (req->uid == (uid_t) -1)
                 return 0;
         memory_reach(p);
-        return handover(p, &p->exact, instance_dir, err);
+        int r = sound_handover(p, &p->exact, err);
+        return r < 0 ? r : handover(p, &p->exact, instance_dir, err);
 }

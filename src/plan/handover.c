@@ -222,7 +222,7 @@ static int flat_chain(struct handover *h, json_t *flat, const char *image, bool 
         return 0;
 }
 
-static char *flat_text(const json_t *flat) {
+char *handover_keyval_text(const json_t *flat) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
         const char *key;
         json_t *value;
@@ -285,7 +285,7 @@ static int keyval_rewrite(struct handover *h, const char *text, char **ret, stru
                 if (r < 0)
                         return r;
         }
-        *ret = flat_text(flat);
+        *ret = handover_keyval_text(flat);
         return 0;
 }
 
@@ -407,9 +407,11 @@ static void instance_rewrite(struct handover *h, const char *instance_dir) {
 
 int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err) {
         _cleanup_json_ json_t *nodes = json_object();
-        struct handover h = {
-                .p = p, .args = args, .nodes = nodes, .next_fd = PLAN_FD_FILES, .next_set = 1
-        };
+        struct handover h = { .p = p,
+                              .args = args,
+                              .nodes = nodes,
+                              .next_fd = PLAN_FD_FILES + (int) p->n_files,
+                              .next_set = 1 };
 
         for (size_t i = 1; i < args->n; i++) {
                 if (!is_block_option(args->items[i - 1]))

@@ -10,3 +10,5 @@
 int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err);
 /* The device nodes that the arguments name, to p->allows; for every VM. */
 void handover_nodes(struct plan *p, const struct argv *args);
+/* "key=value,…" of an object without nested ones, as argv_parse_keyval() gives it. Owned by the caller. */
+char *handover_keyval_text(const json_t *flat);

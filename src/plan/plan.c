@@ -4,6 +4,7 @@
 #include "plan/claim.h"
 #include "plan/finish.h"
 #include "plan/memory.h"
+#include "plan/sound.h"
 
 #include <errno.h>
 
@@ -157,6 +158,8 @@ static void stage_argv(struct walk *w) {
                 r = finish_argv(w->plan, w->req, w->def, &result, w->binary, &err);
         if (r < 0)
                 script_fault(w, bad_disk, &err);
+        else
+                sound_note(w->plan, w->def, w->host, w->req->uid);
 }
 
 static void note_disks(struct walk *w) {
@@ -203,14 +206,17 @@ static int walk(struct walk *w, struct error *err) {
                 stage_complete(w);
                 note_definition(w);
         }
+        bool command = w->def && req->goal != PLAN_SHOW && req->goal != PLAN_ATTACH;
         if (w->def && req->goal == PLAN_ATTACH)
                 stage_attach(w);
-        else if (w->def && w->diags.errors == 0 && req->goal != PLAN_SHOW) {
+        if (command && w->diags.errors == 0) {
                 r = caps_open(w, err);
                 if (r < 0)
                         return r;
-                stage_argv(w);
+                sound_check(w->def, w->caps_known ? &w->caps : NULL, &w->diags);
         }
+        if (command && w->diags.errors == 0)
+                stage_argv(w);
         diags_sort(&w->diags);
         w->plan->faults = diags_to_json(&w->diags);
         w->plan->ok = w->diags.errors == 0;

@@ -46,12 +46,21 @@ struct plan_request {
 };
 
 /* A file that vored opens for QEMU: an image that QEMU knows as /dev/fdset/SET, or (set 0) the instance
- * folder, which QEMU knows as /proc/self/fd/FD. */
+ * folder or a sound server's socket, which QEMU knows as /proc/self/fd/FD. */
 struct plan_file {
         char *path;
         int fd;    /* number in QEMU */
         int set;   /* number of the fdset; 0: none */
-        int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY */
+        int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY, O_PATH for sockets */
+        uid_t as;  /* of sockets: opened with this user's rights, and only if it is this user's */
+};
+
+/* PulseAudio's cookie, of which QEMU gets a copy. */
+enum { PLAN_COOKIE_PLACES = 2 };
+struct plan_cookie {
+        int fd;                           /* number in QEMU; 0: none is needed */
+        uid_t as;                         /* whose it is */
+        char *places[PLAN_COOKIE_PLACES]; /* the first that is there */
 };
 
 /* A PCI device that is claimed for the VM, in the order of the definition; those that `group` takes along last. */
@@ -105,9 +114,16 @@ struct plan {
         uint64_t memlock; /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
         struct complete_use *disks; /* what this VM uses, for others' checks */
         size_t n_disks;
+        char **environ; /* "NAME=VALUE": more for QEMU's environment */
+        size_t n_environ;
+        struct plan_cookie cookie;
+        gid_t group;    /* besides its own; 0: none */
+        char **sockets; /* sound servers' sockets that QEMU's user may not write without an ACL */
+        size_t n_sockets;
         char *spice_link; /* a symlink to make to the VM's own SPICE socket, or NULL */
         bool console;     /* the arguments use the chardev `console` */
         bool kvm;
+        bool jack; /* the arguments have a client of JACK */
 };
 
 /* Descriptor numbers in QEMU that vored hands over itself; plan_file numbers follow. */

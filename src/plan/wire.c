@@ -11,9 +11,10 @@ static json_t *files_to_json(const struct plan *p) {
         json_t *array = json_array();
 
         for (size_t i = 0; i < p->n_files; i++)
-                json_push(array, json_pack("{s:o, s:i, s:i, s:i}", "path", json_string_lossy(p->files[i].path),
-                                           "fd", p->files[i].fd, "set", p->files[i].set, "flags",
-                                           p->files[i].flags));
+                json_push(array,
+                          json_pack("{s:o, s:i, s:i, s:i, s:I}", "path", json_string_lossy(p->files[i].path),
+                                    "fd", p->files[i].fd, "set", p->files[i].set, "flags", p->files[i].flags,
+                                    "as", (json_int_t) p->files[i].as));
         return array;
 }
 
@@ -53,6 +54,11 @@ static json_t *strings_to_json(char *const *items, size_t n) {
         return array;
 }
 
+static json_t *cookie_to_json(const struct plan_cookie *c) {
+        return json_pack("{s:i, s:I, s:o}", "fd", c->fd, "as", (json_int_t) c->as, "places",
+                         strings_to_json(c->places, PLAN_COOKIE_PLACES));
+}
+
 json_t *finish_to_json(const struct plan *p) {
         json_t *j = json_object();
 
@@ -74,9 +80,14 @@ json_t *finish_to_json(const struct plan *p) {
         json_put(j, "devices", claim_to_json(p));
         json_put(j, "memories", memory_to_json(p));
         json_put_int(j, "memlock", (int64_t) p->memlock);
+        json_put(j, "environ", strings_to_json(p->environ, p->n_environ));
+        json_put(j, "cookie", p->cookie.fd ? cookie_to_json(&p->cookie) : NULL);
+        json_put_int(j, "group", p->group);
+        json_put(j, "sockets", strings_to_json(p->sockets, p->n_sockets));
         json_put_str(j, "spice_link", p->spice_link);
         json_put_bool(j, "console", p->console);
         json_put_bool(j, "kvm", p->kvm);
+        json_put_bool(j, "jack", p->jack);
         return j;
 }
 
@@ -91,15 +102,37 @@ static void files_from_json(struct plan *p, const json_t *array) {
         p->n_files = json_array_size(array);
         p->files = arena_new0(p->arena, struct plan_file, p->n_files + 1);
         json_array_foreach (array, i, v)
-                p->files[i] = (struct plan_file) { .path = text_at(p, v, "path"),
-                                                   .fd = (int) json_get_int(v, "fd", -1),
-                                                   .set = (int) json_get_int(v, "set", 0),
-                                                   .flags = (int) json_get_int(v, "flags", 0) };
+                p->files[i] = (struct plan_file){ .path = text_at(p, v, "path"),
+                                                  .fd = (int) json_get_int(v, "fd", -1),
+                                                  .set = (int) json_get_int(v, "set", 0),
+                                                  .flags = (int) json_get_int(v, "flags", 0),
+                                                  .as = (uid_t) json_get_int(v, "as", 0) };
+}
+
+/* NULL behind the last one. */
+static char **strings_from_json(struct plan *p, const json_t *array, size_t *ret_n) {
+        size_t n = json_array_size(array), i;
+        char **items = arena_new0(p->arena, char *, n + 1);
+        json_t *v;
+
+        json_array_foreach (array, i, v)
+                items[i] = arena_strdup(p->arena, json_string_value(v));
+        *ret_n = n;
+        return items;
+}
+
+static void cookie_from_json(struct plan *p, const json_t *j) {
+        const json_t *places = json_object_get(j, "places");
+
+        p->cookie.fd = (int) json_get_int(j, "fd", 0);
+        p->cookie.as = (uid_t) json_get_int(j, "as", 0);
+        for (size_t i = 0; i < PLAN_COOKIE_PLACES; i++)
+                p->cookie.places[i] = arena_strdup(p->arena, json_string_value(json_array_get(places, i)));
 }
 
 static void lists_from_json(struct plan *p, const json_t *j) {
         const json_t *copies = json_object_get(j, "copies"), *allows = json_object_get(j, "allows");
-        const json_t *disks = json_object_get(j, "disks"), *reach = json_object_get(j, "reach");
+        const json_t *disks = json_object_get(j, "disks");
         size_t i;
         json_t *v;
 
@@ -116,10 +149,9 @@ static void lists_from_json(struct plan *p, const json_t *j) {
         json_array_foreach (disks, i, v)
                 p->disks[i] = (struct complete_use) { .vm = p->name, .path = text_at(p, v, "path"),
                                                       .read_only = json_get_bool(v, "read_only", false) };
-        p->n_reach = json_array_size(reach);
-        p->reach = arena_new0(p->arena, char *, p->n_reach + 1);
-        json_array_foreach (reach, i, v)
-                p->reach[i] = arena_strdup(p->arena, json_string_value(v));
+        p->reach = strings_from_json(p, json_object_get(j, "reach"), &p->n_reach);
+        p->environ = strings_from_json(p, json_object_get(j, "environ"), &p->n_environ);
+        p->sockets = strings_from_json(p, json_object_get(j, "sockets"), &p->n_sockets);
 }
 
 int plan_from_json(const json_t *j, struct plan **ret, struct error *err) {
@@ -142,9 +174,12 @@ int plan_from_json(const json_t *j, struct plan **ret, struct error *err) {
         claim_from_json(p, json_object_get(j, "devices"));
         memory_from_json(p, json_object_get(j, "memories"));
         p->memlock = (uint64_t) json_get_int(j, "memlock", 0);
+        cookie_from_json(p, json_object_get(j, "cookie"));
+        p->group = (gid_t) json_get_int(j, "group", 0);
         p->spice_link = text_at(p, j, "spice_link");
         p->console = json_get_bool(j, "console", false);
         p->kvm = json_get_bool(j, "kvm", false);
+        p->jack = json_get_bool(j, "jack", false);
         r = argv_from_json(json_object_get(j, "plain"), &p->plain, err);
         if (r >= 0)
                 r = argv_from_json(json_object_get(j, "exact"), &p->exact, err);

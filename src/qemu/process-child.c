@@ -132,8 +132,19 @@ static int open_path(const struct process_file *file, const char *beneath, int f
         return fd;
 }
 
+/* The descriptor at its number, without O_CLOEXEC. */
+static int place(int fd, int target_fd, const char *path, struct error *err) {
+        int r = fd == target_fd ? fcntl(fd, F_SETFD, 0) : dup2(fd, target_fd);
+
+        if (r < 0)
+                return error_errno(err, errno, "cannot hand over %s", path);
+        if (fd != target_fd)
+                close(fd);
+        return 0;
+}
+
 static int open_file(const struct process_file *file, const char *beneath, struct error *err) {
-        int r, fd = open_path(file, beneath, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        int fd = open_path(file, beneath, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
         if (fd < 0 && errno == EBUSY && (file->flags & O_EXCL))
                 return error_set(err, -EBUSY, "%s is in use by the host", file->path);
@@ -145,13 +156,20 @@ static int open_file(const struct process_file *file, const char *beneath, struc
                 if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
                         return error_errno(err, errno, "cannot use the disk %s", file->path);
         }
-        if (fd == file->target_fd)
-                r = fcntl(fd, F_SETFD, 0);
-        else if ((r = dup2(fd, file->target_fd)) >= 0)
-                close(fd);
-        if (r < 0)
-                return error_errno(err, errno, "cannot hand over the disk %s", file->path);
-        return 0;
+        return place(fd, file->target_fd, file->path, err);
+}
+
+static int open_others(const struct process_file *file, struct error *err) {
+        int fd = process_open_as(file->path, file->flags, file->as, err);
+
+        return fd < 0 ? fd : place(fd, file->target_fd, file->path, err);
+}
+
+static int place_copy(const struct process_spec *spec, struct error *err) {
+        if (!spec->copy.target_fd)
+                return 0;
+        int fd = process_copy(&spec->copy, spec->drop ? spec->uid : geteuid(), err);
+        return fd < 0 ? fd : place(fd, spec->copy.target_fd, spec->copy.places[0], err);
 }
 
 static int place_descriptors(const struct child *c, struct error *err) {
@@ -164,11 +182,12 @@ static int place_descriptors(const struct child *c, struct error *err) {
                 close(c->moved[i]);
         }
         for (size_t i = 0; i < spec->n_files; i++) {
-                int r = open_file(&spec->files[i], spec->beneath, err);
+                const struct process_file *file = &spec->files[i];
+                int r = file->flags & O_PATH ? open_others(file, err) : open_file(file, spec->beneath, err);
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return place_copy(spec, err);
 }
 
 static int set_memlock(const struct process_spec *spec, struct error *err) {
@@ -227,7 +246,7 @@ static int become(struct child *c, struct error *err) {
 
         resolve_reach(c);
         if (spec->drop) {
-                int r = process_drop_groups(spec->gid, err);
+                int r = process_drop_groups(spec->gid, spec->more_gid, err);
                 if (r >= 0)
                         r = process_drop_uid(spec->uid, err);
                 if (r < 0)
@@ -248,8 +267,24 @@ char *const *process_minimal_environ(void) {
         return minimal;
 }
 
+/* All of it; the process is about to become another one. */
+static char *const *whole_environ(const struct process_spec *spec) {
+        char *const *base = spec->environ ? spec->environ : process_minimal_environ();
+        size_t n = 0, more = 0;
+
+        while (base[n])
+                n++;
+        while (spec->more && spec->more[more])
+                more++;
+        char **all = xcalloc(n + more + 1, sizeof(*all));
+        memcpy(all, base, n * sizeof(*all));
+        if (more)
+                memcpy(all + n, spec->more, more * sizeof(*all));
+        return all;
+}
+
 static int execute(const struct process_spec *spec, struct error *err) {
-        execvpe(spec->argv[0], spec->argv, spec->environ ? spec->environ : process_minimal_environ());
+        execvpe(spec->argv[0], spec->argv, whole_environ(spec));
         return error_errno(err, errno, "cannot run %s", spec->argv[0]);
 }
 
@@ -280,7 +315,7 @@ static int highest_target(const struct process_spec *spec) {
                 highest = MAX(highest, spec->fds[i].target_fd);
         for (size_t i = 0; i < spec->n_files; i++)
                 highest = MAX(highest, spec->files[i].target_fd);
-        return highest;
+        return MAX(highest, spec->copy.target_fd);
 }
 
 _noreturn_ void process_child(const struct process_spec *spec, struct process_pipes pipes) {

@@ -17,9 +17,14 @@ _noreturn_ void process_child(const struct process_spec *spec, struct process_pi
 /* The child's steps that take rights away, in the order of their use. */
 
 /* Groups, the bounding and the ambient set: what needs rights to be dropped. */
-int process_drop_groups(gid_t gid, struct error *err);
+int process_drop_groups(gid_t gid, gid_t more, struct error *err);
 /* The uid; then all five capability sets are empty, which is looked at, or it is an error. */
 int process_drop_uid(uid_t uid, struct error *err);
+
+/* The files of others (process_file.as, process_copy), as their owners. */
+int process_open_as(const char *path, int flags, uid_t uid, struct error *err);
+/* *ret_fd (owned): the copy, which uid may read. */
+int process_copy(const struct process_copy *copy, uid_t uid, struct error *err);
 
 /* Every disposition to its default, nothing blocked. */
 void process_reset_signals(void);

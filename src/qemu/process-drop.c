@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int process_drop_groups(gid_t gid, struct error *err) {
+int process_drop_groups(gid_t gid, gid_t more, struct error *err) {
         /* The kernel says EINVAL for the first capability that it does not know. */
         for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
                 if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
@@ -22,7 +22,7 @@ int process_drop_groups(gid_t gid, struct error *err) {
         /* Inherited bits could keep capabilities over setresuid(). */
         if (prctl(PR_GET_SECUREBITS) != 0 && prctl(PR_SET_SECUREBITS, SECUREBITS_DEFAULT) < 0)
                 return error_errno(err, errno, "cannot reset the secure bits");
-        if (setgroups(0, NULL) < 0)
+        if (setgroups(more ? 1 : 0, &more) < 0)
                 return error_errno(err, errno, "cannot drop the supplementary groups");
         if (setresgid(gid, gid, gid) < 0)
                 return error_errno(err, errno, "cannot become group %u", (unsigned) gid);

@@ -11,7 +11,17 @@
 struct process_file {
         int target_fd; /* >= 3 */
         const char *path;
-        int flags; /* O_RDWR, O_RDONLY, O_EXCL for block devices, O_DIRECTORY … */
+        int flags; /* O_RDWR, O_RDONLY, O_EXCL for block devices, O_DIRECTORY, O_PATH … */
+        uid_t as; /* with O_PATH: opened with the rights of this user, and refused unless it is this user's */
+};
+
+/* A secret of a user's, of which the child gets a copy: in memory, read-only, for nobody but who it becomes.
+ */
+struct process_copy {
+        int target_fd; /* 0: none */
+        uid_t as;      /* whose it is: read with this user's rights, and only a plain file of this user's */
+        const char *const *places; /* the first that is there; none: the copy is empty */
+        size_t n_places;
 };
 
 /* A descriptor of ours that the child gets at exactly this number. */
@@ -27,9 +37,11 @@ struct process_spec {
         size_t n_files;
         const struct process_fd *fds;
         size_t n_fds;
+        struct process_copy copy;
         bool drop; /* take uid, gid, no groups, no capability; else stay who we are */
         uid_t uid;
         gid_t gid;
+        gid_t more_gid;           /* one supplementary group; 0: none */
         const char *const *reach; /* paths of the arguments that uid must reach, NULL-terminated, or NULL: an
                                    * unreachable one is an error naming the component that blocks. What does
                                    * not exist for the daemon either is not looked at. Reachable: every folder
@@ -42,6 +54,7 @@ struct process_spec {
         uint64_t memlock;  /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
         bool memlock_required;
         char *const *environ; /* NULL: a minimal one: PATH, LANG, HOME */
+        char *const *more;    /* variables besides it, "NAME=VALUE", NULL-terminated; NULL: none */
 };
 
 /* A child that waits before it opens anything. */

@@ -140,6 +140,7 @@ static const struct table_method {
         { "blockdev", "-blockdev", { "driver", "node-name" } },
         { "object", "-object", { "qom-type", "id" } },
         { "netdev", "-netdev", { "type", "id" } },
+        { "audiodev", "-audiodev", { "driver", "id" } },
 };
 
 static int add_table(lua_State *L, const struct table_method *m) {

@@ -1,5 +1,6 @@
-/* Device nodes of the host that QEMU's user may open while its machine is there. Where all machines have one
- * user, several may have the same node: so each looks at what the others' journals say of it. */
+/* Device nodes of the host, and sockets of sound servers, that QEMU's user may open while its machine is
+ * there. Where all machines have one user, several may have the same node: so each looks at what the others'
+ * journals say of it. */
 #include "vm/machine.h"
 
 #include "base/str.h"
@@ -17,13 +18,10 @@ static void others_look(const struct vm *vm, struct vm_uses *ret) {
                 vm->env->uses(vm, ret, vm->env->data);
 }
 
-int access_give(struct vm *vm, const char *path, bool write, struct error *err) {
+/* before: how it was found. */
+static int note(struct vm *vm, const char *path, struct acl_before before, struct error *err) {
         _cleanup_uses_ struct vm_uses uses = { 0 };
-        struct acl_before before;
-        int r = acl_look(path, vm->uid, &before, err);
 
-        if (r < 0)
-                return r;
         others_look(vm, &uses);
         const struct vm_access *same = other_find(&uses, path, vm->uid, false);
         const struct vm_access *any = other_find(&uses, path, vm->uid, true);
@@ -31,11 +29,28 @@ int access_give(struct vm *vm, const char *path, bool write, struct error *err) 
                 before.user = same->user;
         if (any)
                 before.mask = any->mask;
-        r = undo_add(vm, "acl",
-                     json_pack("{s:o, s:I, s:i, s:i}", "path", json_string_lossy(path), "uid",
-                               (json_int_t) vm->uid, "user", before.user, "mask", before.mask),
-                     err);
+        return undo_add(vm, "acl",
+                        json_pack("{s:o, s:I, s:i, s:i}", "path", json_string_lossy(path), "uid",
+                                  (json_int_t) vm->uid, "user", before.user, "mask", before.mask),
+                        err);
+}
+
+int access_give(struct vm *vm, const char *path, bool write, struct error *err) {
+        struct acl_before before;
+        int r = acl_look(path, vm->uid, &before, err);
+
+        if (r >= 0)
+                r = note(vm, path, before, err);
         return r < 0 ? r : acl_grant(path, vm->uid, write, err);
+}
+
+int access_give_socket(struct vm *vm, const char *path, struct error *err) {
+        struct acl_before before;
+        int r = acl_look_socket(path, vm->uid, &before, err);
+
+        if (r >= 0)
+                r = note(vm, path, before, err);
+        return r < 0 ? r : acl_grant_socket(path, vm->uid, err);
 }
 
 int access_take_back(struct vm *vm, const json_t *args, struct error *err) {

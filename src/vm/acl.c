@@ -114,26 +114,25 @@ static int mask_fit(acl_t *acl, int wanted) {
 }
 
 /* What is looked at is what gets the list, also when somebody puts something else at the path meanwhile. */
-static int node_open(const char *path, struct stat *ret_st, struct error *err) {
+static int node_open(const char *path, bool server, struct stat *ret_st, struct error *err) {
         _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
 
         if (fd < 0 || fstat(fd, ret_st) < 0)
                 return error_errno(err, errno, "cannot give the VM access to %s", path);
-        if (!S_ISCHR(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode))
+        if (server && !S_ISSOCK(ret_st->st_mode))
+                return error_set(err, -ENOTSOCK, "%s is no socket: vore changes no access list of a file",
+                                 path);
+        if (!server && !S_ISCHR(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode))
                 return error_set(err, -EINVAL, "%s is no device node: vore changes no access list of a file",
                                  path);
         return TAKE_FD(fd);
 }
 
-int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *err) {
-        struct stat st;
-        struct list list;
-        _cleanup_close_ int fd = node_open(path, &st, err);
-
-        if (fd < 0)
-                return fd;
+static int look(int fd, const char *path, uid_t uid, struct acl_before *ret, struct error *err) {
         _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
         _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
+        struct list list;
+
         if (!acl && errno != ENOTSUP)
                 return error_errno(err, errno, "cannot read the access list of %s", path);
         *ret = (struct acl_before){ -1, ACL_MASK_AS_NEEDED };
@@ -148,23 +147,45 @@ int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *
         return 0;
 }
 
-int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
-        int wanted = ACL_READ | (write ? ACL_WRITE : 0);
+int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *err) {
         struct stat st;
-        _cleanup_close_ int fd = node_open(path, &st, err);
+        _cleanup_close_ int fd = node_open(path, false, &st, err);
 
-        if (fd < 0)
-                return fd;
+        return fd < 0 ? fd : look(fd, path, uid, ret, err);
+}
+
+int acl_look_socket(const char *path, uid_t uid, struct acl_before *ret, struct error *err) {
+        struct stat st;
+        _cleanup_close_ int fd = node_open(path, true, &st, err);
+
+        return fd < 0 ? fd : look(fd, path, uid, ret, err);
+}
+
+static int grant(int fd, const char *path, mode_t mode, uid_t uid, int wanted, struct error *err) {
         _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
         _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
         int r = acl ? 0 : -errno;
-        if (((int) st.st_mode & wanted) == wanted && !(acl && entry_find(acl, uid)))
+        if (((int) mode & wanted) == wanted && !(acl && entry_find(acl, uid)))
                 return 0;
         if (r >= 0)
                 r = entry_allow(&acl, uid, wanted);
         if (r >= 0 && acl_set_file(node, ACL_TYPE_ACCESS, acl) < 0)
                 r = -errno;
         return r < 0 ? error_errno(err, r, "cannot give the VM access to %s", path) : 0;
+}
+
+int acl_grant(const char *path, uid_t uid, bool write, struct error *err) {
+        struct stat st;
+        _cleanup_close_ int fd = node_open(path, false, &st, err);
+
+        return fd < 0 ? fd : grant(fd, path, st.st_mode, uid, ACL_READ | (write ? ACL_WRITE : 0), err);
+}
+
+int acl_grant_socket(const char *path, uid_t uid, struct error *err) {
+        struct stat st;
+        _cleanup_close_ int fd = node_open(path, true, &st, err);
+
+        return fd < 0 ? fd : grant(fd, path, st.st_mode, uid, ACL_WRITE, err);
 }
 
 static int entry_restore(acl_t acl, uid_t uid, int user) {

@@ -307,6 +307,9 @@ enum {
 int acl_look(const char *path, uid_t uid, struct acl_before *ret, struct error *err);
 /* Adds to what the user may do; nothing where everybody may already. */
 int acl_grant(const char *path, uid_t uid, bool write, struct error *err);
+/* Both for the socket of a server, to which the user then may connect. -ENOTSOCK: it is none. */
+int acl_look_socket(const char *path, uid_t uid, struct acl_before *ret, struct error *err);
+int acl_grant_socket(const char *path, uid_t uid, struct error *err);
 /* The user's entry and the mask are again as they were. An entry that somebody has removed meanwhile stays away:
  * logind takes its user's at the end of a session. All other entries are left alone. */
 int acl_restore(const char *path, uid_t uid, const struct acl_before *before, struct error *err);
@@ -314,6 +317,7 @@ int acl_restore(const char *path, uid_t uid, const struct acl_before *before, st
 /* access.c: device nodes for QEMU's user. What another machine of the same user has open stays open, and the last
  * of them puts back what was before the first. */
 int access_give(struct vm *vm, const char *path, bool write, struct error *err);
+int access_give_socket(struct vm *vm, const char *path, struct error *err);
 int access_take_back(struct vm *vm, const json_t *args, struct error *err);
 /* Adds the nodes that are open to this machine. */
 void access_add_uses(const struct vm *vm, struct vm_uses *ret);

@@ -195,14 +195,22 @@ static int step_sockets(struct vm *vm, struct error *err) {
         return r < 0 ? r : spice_link(vm, spice, err);
 }
 
-/* -- access: device nodes, by ACL ---------------------------------------------------------------- */
+/* -- access: device nodes and the sockets of sound servers, by ACL -------------------------------- */
 
 int access_grant(struct vm *vm, struct error *err) {
+        const struct plan *p = vm->plan;
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && vm->uid != (uid_t) -1 && i < vm->plan->n_allows; i++)
-                r = access_give(vm, vm->plan->allows[i].path, vm->plan->allows[i].write, err);
-        return r;
+        if (vm->uid == (uid_t) -1)
+                return 0;
+        for (size_t i = 0; r >= 0 && i < p->n_allows; i++)
+                r = access_give(vm, p->allows[i].path, p->allows[i].write, err);
+        for (size_t i = 0; r >= 0 && i < p->n_sockets; i++)
+                r = access_give_socket(vm, p->sockets[i], err);
+        /* Not of a user who may have more than this VM there. */
+        if (r >= 0 && p->jack && vm->env->separate)
+                r = undo_add(vm, "jack", json_pack("{s:I}", "uid", (json_int_t) vm->uid), err);
+        return MIN(r, 0);
 }
 
 /* -- spawn: a child that waits, recorded before it may go on ------------------------------------- */
@@ -217,8 +225,10 @@ static struct process_file *files_of(const struct plan *p) {
         struct process_file *files = xcalloc(p->n_files + 1, sizeof(*files));
 
         for (size_t i = 0; i < p->n_files; i++)
-                files[i] = (struct process_file) { .target_fd = p->files[i].fd, .path = p->files[i].path,
-                                                   .flags = p->files[i].flags };
+                files[i] = (struct process_file){ .target_fd = p->files[i].fd,
+                                                  .path = p->files[i].path,
+                                                  .flags = p->files[i].flags,
+                                                  .as = p->files[i].as };
         return files;
 }
 
@@ -230,13 +240,24 @@ static int spawn(struct vm *vm, struct error *err) {
         const struct process_fd fds[] = {
                 { PLAN_FD_QMP, vm->qmp_fd }, { PLAN_FD_QMP_USER, vm->qmp_user_fd }, { PLAN_FD_CONSOLE, vm->console_fd }
         };
-        struct process_spec spec = {
-                .argv = p->exact.items, .log_path = log, .files = files, .n_files = p->n_files, .fds = fds,
-                .n_fds = ARRAY_SIZE(fds), .drop = vm->uid != (uid_t) -1, .uid = vm->uid, .gid = vm_gid(vm),
-                .reach = (const char *const *) p->reach,
-                .umask = vm->env->settings->system ? 0117 : 0177, .beneath = instance,
-                .memlock = p->memlock, .memlock_required = p->n_devices > 0
-        };
+        struct process_spec spec = { .argv = p->exact.items,
+                                     .log_path = log,
+                                     .files = files,
+                                     .n_files = p->n_files,
+                                     .fds = fds,
+                                     .n_fds = ARRAY_SIZE(fds),
+                                     .drop = vm->uid != (uid_t) -1,
+                                     .uid = vm->uid,
+                                     .gid = vm_gid(vm),
+                                     .reach = (const char *const *) p->reach,
+                                     .umask = vm->env->settings->system ? 0117 : 0177,
+                                     .beneath = instance,
+                                     .copy = { p->cookie.fd, p->cookie.as,
+                                               (const char *const *) p->cookie.places, PLAN_COOKIE_PLACES },
+                                     .more_gid = p->group,
+                                     .more = p->environ,
+                                     .memlock = p->memlock,
+                                     .memlock_required = p->n_devices > 0 };
 
         return process_spawn(&spec, &vm->process, err);
 }

@@ -2,10 +2,14 @@
  * find the effect not there. */
 #include "vm/machine.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* 0: undone; 1: goes on later, undo_continue(); negative: it cannot be undone. */
@@ -48,12 +52,38 @@ static int undo_folder(struct vm *vm, const json_t *args, struct error *err) {
         return 0;
 }
 
+/* What libjack leaves in /dev/shm: its own memory of a user that will not come back, and sockets of a QEMU
+ * that was killed. Only what belongs to the VM's number. */
+static int undo_jack(struct vm *vm, const json_t *args, struct error *err) {
+        int64_t uid = json_get_int(args, "uid", -1);
+        DIR *dir = opendir("/dev/shm");
+        struct dirent *e;
+        struct stat st;
+        int r = 0;
+
+        if (!dir)
+                return 0;
+        while ((e = readdir(dir))) {
+                if (!str_starts(e->d_name, "jack") ||
+                    fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+                    (int64_t) st.st_uid != uid)
+                        continue;
+                int one = S_ISDIR(st.st_mode) ? file_remove_tree(dirfd(dir), e->d_name, NULL) :
+                          unlinkat(dirfd(dir), e->d_name, 0) == 0 ? 0 :
+                                                                    -errno;
+                r = MIN(r, one);
+        }
+        closedir(dir);
+        return r < 0 ? error_errno(err, r, "cannot remove what JACK left in /dev/shm") : 0;
+}
+
 static const struct undo_kind kinds[] = {
         { "file", undo_file },
         { "folder", undo_folder },
         { "device", devices_give_back },
         { "link", undo_link },
         { "acl", access_take_back },
+        { "jack", undo_jack },
 };
 
 int undo_open(struct vm *vm, struct error *err) {

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from world import IS_ROOT, SANITIZED, World
+from world import IS_ROOT, NEWER_QEMU, SANITIZED, World
 
 needs_root_reason = "needs root"
 
@@ -13,6 +13,7 @@ needs_root_reason = "needs root"
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_root: system mode, uids, mounts")
     config.addinivalue_line("markers", "not_sanitized: another tool watches the program here")
+    config.addinivalue_line("markers", "newer_qemu: what this system's QEMU cannot do; newer-qemu runs it")
     config.addinivalue_line("markers", "settings(text): what vored.toml says")
     config.addinivalue_line("markers", "environment(**variables): of vored and vore")
 
@@ -21,7 +22,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("needs_root") and not IS_ROOT:
             item.add_marker(pytest.mark.skip(reason=needs_root_reason))
-    items[:] = [i for i in items if not (SANITIZED and i.get_closest_marker("not_sanitized"))]
+    items[:] = [i for i in items if not (SANITIZED and i.get_closest_marker("not_sanitized"))
+                and (NEWER_QEMU or not i.get_closest_marker("newer_qemu"))]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -47,6 +47,17 @@ def access_list(world):
     return subprocess.run(["getfacl", "-cpn", world.base / "node"], capture_output=True, text=True, check=True).stdout
 
 
+def world_with_jack(make_world):
+    """A client of JACK under a number of its own: it may leave things in /dev/shm."""
+    if not IS_ROOT:
+        pytest.skip("needs root")
+    world = make_world("system")
+    path = world.write("mine.lua", FIRST_SCRIPT.replace(
+        "function(instance, vm)\n", 'function(instance, vm)\n    vm:arg("-audiodev", "jack,id=jack")\n'))
+    world.settings(script=path)
+    return world
+
+
 @pytest.mark.parametrize("point", points())
 def test_killed_at(make_world, point):
     table = point.split(":")[0]
@@ -54,6 +65,9 @@ def test_killed_at(make_world, point):
     if point.startswith(("start:access", "undo:acl")):
         world = world_with_acl(make_world)
         access = access_list(world)
+        disks = [{"preset": "mine", "path": world.image("disk")}]
+    elif point.startswith("undo:jack"):
+        world = world_with_jack(make_world)
         disks = [{"preset": "mine", "path": world.image("disk")}]
     else:
         world, disks = make_world(), None

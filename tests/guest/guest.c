@@ -13,11 +13,13 @@
  * "power button" and powers off. Until then it takes commands, one a line:
  *   report      print the JSON line again
  *   echo TEXT   print TEXT
+ *   tone HZ     play a tone through the HD Audio card; says "playing", or why not
  *   ignore      from now on a press prints "power button ignored"; heed: take that back
  *   off         power off          reset   by port 0xcf9
  *   crash       triple fault       spin    with interrupts off, for ever
  */
 
+#include "hda.h"
 #include "io.h"
 
 static const volatile char label[] = "VORE-LABEL:disk        ";
@@ -297,11 +299,21 @@ static void spin(void) {
                 __asm__ volatile("");
 }
 
+static void tone(const char *digits) {
+        unsigned hertz = 0;
+        while (*digits >= '0' && *digits <= '9' && hertz < 100000)
+                hertz = hertz * 10 + (unsigned) (*digits++ - '0');
+        const char *wrong = *digits ? "no number" : hda_tone(hertz);
+        put_line(wrong ? wrong : "playing");
+}
+
 static void command(const char *line) {
         if (same(line, "report"))
                 report();
         else if (starts_with(line, "echo "))
                 put_line(line + 5);
+        else if (starts_with(line, "tone "))
+                tone(line + 5);
         else if (same(line, "ignore") || same(line, "heed")) {
                 ignore_button = line[0] == 'i';
                 put_line(ignore_button ? "ignoring the power button" : "heeding the power button");

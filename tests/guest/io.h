@@ -51,6 +51,11 @@ static inline uint32_t pci_read(unsigned bus, unsigned slot, unsigned fn, unsign
         return inl(0xcfc);
 }
 
+static inline void pci_write(unsigned bus, unsigned slot, unsigned fn, unsigned reg, uint32_t v) {
+        outl(0xcf8, 0x80000000u | bus << 16 | slot << 11 | fn << 8 | reg);
+        outl(0xcfc, v);
+}
+
 /* A little-endian integer of n bytes from QEMU's fw_cfg (docs/specs/fw_cfg.txt), 0 where there is none. */
 enum { FW_CFG_SIGNATURE = 0, FW_CFG_RAM_SIZE = 3, FW_CFG_NB_CPUS = 5 };
 static inline uint64_t fw_cfg(uint16_t key, unsigned n) {

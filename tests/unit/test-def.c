@@ -2,9 +2,11 @@
 #include "def/def.h"
 #include "def/looking-glass.h"
 
+#include "base/file.h"
 #include "base/str.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -487,6 +489,21 @@ static void test_many_faults(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* What the tree shows to people is right, and warns of nothing. */
+static void test_examples(void **state) {
+        static const char *const examples[] = { "annotated", "demo", "linux", "minimal", "windows11" };
+        struct world *w = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(examples); i++) {
+                _cleanup_free_ char *path = xasprintf("%s/../../examples/%s.toml", TEST_GOLDEN, examples[i]);
+                _cleanup_free_ char *text = NULL;
+
+                assert_int_equal(file_read(AT_FDCWD, path, DEF_SIZE_MAX, &text, NULL, NULL), 0);
+                parse_good(w, text);
+                assert_int_equal(w->diags.n, 0);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_minimal),
@@ -509,6 +526,7 @@ int main(void) {
                 TEST(test_json),
                 TEST(test_table),
                 TEST(test_many_faults),
+                TEST(test_examples),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

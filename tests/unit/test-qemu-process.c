@@ -391,6 +391,109 @@ static void file_in_use(void **state) {
         fd_is(b, 6, device);
 }
 
+static void text_is(struct bench *b, const char *file, const char *want) {
+        _cleanup_free_ char *text = proc_file(b, file);
+
+        assert_string_equal(text, want);
+}
+
+/* A secret of somebody's: a copy that only who the child becomes may read. */
+static void copies(void **state) {
+        enum { OWNER = 70999 };
+        struct bench *b = *state;
+        _cleanup_free_ char *absent = path_in(b, "absent"), *secret = make_file(b, "secret", "mine", 0600);
+        const char *const places[] = { absent, secret };
+        struct stat st;
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(chown(secret, OWNER, OWNER), 0);
+        drop_to_user(b);
+        b->spec.copy = (struct process_copy){ 9, OWNER, places, ARRAY_SIZE(places) };
+        run(b);
+        text_is(b, "fd/9", "mine");
+        _cleanup_free_ char *path = xasprintf("/proc/%d/fd/9", (int) b->p.pid);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0400);
+        assert_int_equal(st.st_uid, UID);
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC); /* sealed, for whomever */
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "x", 1), -1);
+}
+
+/* What its owner may not read, or does not own, is not copied: a link leads no further than its owner can go.
+ */
+static void copies_nothing_of_others(void **state) {
+        enum { OWNER = 70999 };
+        struct bench *b = *state;
+        _cleanup_free_ char *roots = make_file(b, "roots", "root's", 0600),
+                            *open_to_all = make_file(b, "all", "x", 0644);
+        _cleanup_free_ char *link = path_in(b, "link"), *fifo = path_in(b, "fifo"),
+                            *folder = path_in(b, "folder");
+        const char *const places[] = { link, open_to_all, fifo, folder };
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(symlink(roots, link), 0);
+        assert_int_equal(mkfifo(fifo, 0600), 0);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        assert_int_equal(chown(fifo, OWNER, OWNER), 0);
+        assert_int_equal(chown(folder, OWNER, OWNER), 0);
+        b->spec.copy = (struct process_copy){ 9, OWNER, places, ARRAY_SIZE(places) };
+        run(b);
+        text_is(b, "fd/9", "");
+}
+
+/* A file of another user's is opened with that user's rights, and refused when it is not that user's. */
+static void opens_as(void **state) {
+        enum { OWNER = 70999 };
+        struct bench *b = *state;
+        _cleanup_free_ char *folder = path_in(b, "private"), *path = path_in(b, "private/file"),
+                            *all = make_file(b, "all", "", 0644);
+        struct process_file file = { 9, path, O_PATH, OWNER };
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(mkdir(folder, 0700), 0);
+        free(make_file(b, "private/file", "", 0600));
+        assert_int_equal(chown(path, OWNER, OWNER), 0);
+        b->spec.files = &file;
+        b->spec.n_files = 1;
+        run_fails(b, -EACCES, "cannot open", "as user 70999"); /* the folder is root's */
+        process_done(&b->p);
+        assert_int_equal(chown(folder, OWNER, OWNER), 0);
+        run(b);
+        fd_is(b, 9, path);
+        assert_int_equal(process_kill(b->p.pidfd, SIGKILL), 0);
+        wait_end(b);
+        process_done(&b->p);
+        file.path = all;
+        run_fails(b, -EPERM, "is not user 70999's any more", all);
+}
+
+static void one_more_group_and_variables(void **state) {
+        struct bench *b = *state;
+        char one[] = "ONE=1", two[] = "TWO=2";
+        char *const more[] = { one, two, NULL };
+
+        b->spec.more = more;
+        if (geteuid() == 0) {
+                drop_to_user(b);
+                b->spec.more_gid = 70555;
+        }
+        run(b);
+        char text[65536];
+        _cleanup_free_ char *name = xasprintf("/proc/%d/environ", (int) b->p.pid),
+                            *status = proc_file(b, "status");
+        _cleanup_close_ int fd = open(name, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, text, sizeof(text));
+        assert_true(n > 0);
+        assert_non_null(memmem(text, (size_t) n, "\0ONE=1\0TWO=2\0", 13));
+        assert_true(str_starts(text, "PATH="));
+        if (geteuid() == 0)
+                assert_non_null(strstr(status, "\nGroups:\t70555 \n"));
+}
+
 static void no_binary(void **state) {
         struct bench *b = *state;
         const char *argv[] = { "/nonexistent/qemu", NULL };
@@ -595,6 +698,10 @@ int main(void) {
                 TEST(file_missing),
                 TEST(file_fifo),
                 TEST(file_in_use),
+                TEST(copies),
+                TEST(copies_nothing_of_others),
+                TEST(opens_as),
+                TEST(one_more_group_and_variables),
                 TEST(no_binary),
                 TEST(no_log),
                 TEST(no_folder),

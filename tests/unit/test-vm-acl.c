@@ -223,6 +223,32 @@ static void test_link_to_node(void **state) {
         expect("u::rw-,u:70000:rw-,g::rw-,m::rw-,o::---");
 }
 
+/* Of a server's socket: to write is to connect. Nothing else is one. */
+static void test_socket(void **state) {
+        _cleanup_(error_done) struct error err = ERROR_INIT;
+        _cleanup_free_ char *file = xasprintf("%s/plain", folder),
+                            *socket_path = xasprintf("%s/socket", folder);
+
+        need_nodes();
+        assert_int_equal(mknod(socket_path, S_IFSOCK | 0700, 0), 0);
+        assert_int_equal(chmod(socket_path, 0750), 0);
+        assert_int_equal(acl_grant(socket_path, ONE, true, NULL), -EINVAL);
+        struct acl_before found;
+        assert_int_equal(acl_look_socket(socket_path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_grant_socket(socket_path, ONE, NULL), 0);
+        assert_int_equal(acl_extended_file(socket_path), 1);
+        assert_int_equal(acl_restore(socket_path, ONE, &found, NULL), 0);
+        assert_int_equal(acl_extended_file(socket_path), 0);
+        assert_int_equal(chmod(socket_path, 0777), 0);
+        assert_int_equal(acl_grant_socket(socket_path, ONE, NULL), 0);
+        assert_int_equal(acl_extended_file(socket_path), 0);
+        assert_int_equal(file_write_atomic(AT_FDCWD, file, "", 0, 0600, false, NULL), 0);
+        assert_int_equal(acl_grant_socket(file, ONE, &err), -ENOTSOCK);
+        assert_non_null(strstr(error_text(&err), "is no socket"));
+        assert_int_equal(acl_grant_socket(path, ONE, NULL), -ENOTSOCK);
+        assert_int_equal(acl_look_socket(path, ONE, &found, NULL), -ENOTSOCK);
+}
+
 static void test_absent(void **state) {
         _cleanup_(error_done) struct error err = ERROR_INIT;
         _cleanup_free_ char *absent = xasprintf("%s/absent", folder);
@@ -369,6 +395,7 @@ int main(void) {
                 cmocka_unit_test_setup(test_machines_of_several_users, before),
                 cmocka_unit_test(test_file),
                 cmocka_unit_test_setup(test_absent, before),
+                cmocka_unit_test_setup(test_socket, before),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
