@@ -8,8 +8,11 @@
  *   memory      bytes
  *   cpus        their number; topology{threads, cores, dies, sockets} by CPUID, of each level above
  *   cpu_vendor, hypervisor   the signatures of CPUID 0 and 0x40000000
- *   pci         [{address "00:1f.2", vendor, device, class (24 bits)}], behind bridges too, at most 64
- * then "ready". It sleeps (HLT, 18 wake-ups a second) until the power button is pressed (ACPI, q35 only): it prints
+ *   pci         [{address "00:1f.2", vendor, device, class (24 bits), bars}], behind bridges too, at most 64; bars has
+ *               the bytes of the six BARs, 0 for what is none (of a 64-bit one, the second half); none of bridges
+ * then "ready". Under BIOS a VGA adapter's screen, in text mode, then has four coloured quarters: red and green above
+ * blue and cyan; and each key of the board's keyboard that goes down is a line "key NN" with its scan code (set 1, as the
+ * board translates it; "key e0NN" for those with a prefix). It sleeps (HLT, 18 wake-ups a second) until the power button is pressed (ACPI, q35 only): it prints
  * "power button" and powers off. Until then it takes commands, one a line:
  *   report      print the JSON line again
  *   echo TEXT   print TEXT
@@ -140,6 +143,40 @@ static void report_cpus(void) {
         put_key_signature("hypervisor", r.ebx, r.ecx, r.edx);
 }
 
+/* What is written to a BAR and cannot be kept says how large it is. Meanwhile the device decodes nothing. */
+static uint32_t bar_mask(unsigned bus, unsigned slot, unsigned fn, unsigned reg, uint32_t *ret_value) {
+        uint32_t value = pci_read(bus, slot, fn, reg);
+        pci_write(bus, slot, fn, reg, 0xffffffff);
+        uint32_t mask = pci_read(bus, slot, fn, reg);
+        pci_write(bus, slot, fn, reg, value);
+        *ret_value = value;
+        return mask;
+}
+
+static void report_bars(unsigned bus, unsigned slot, unsigned fn) {
+        uint32_t command = pci_read(bus, slot, fn, 4), value, high_value;
+        put(",\"bars\":[");
+        pci_write(bus, slot, fn, 4, command & 0xfffc);
+        for (unsigned i = 0; i < 6; i++) {
+                uint64_t mask = bar_mask(bus, slot, fn, 0x10 + 4 * i, &value);
+                if (i)
+                        put(",");
+                if (!mask)
+                        put("0");
+                else if (value & 1)
+                        put_number((~(mask & 0xfffc) + 1) & 0xffff);
+                else if ((value & 6) == 4 && i < 5) {
+                        mask |= (uint64_t) bar_mask(bus, slot, fn, 0x14 + 4 * i, &high_value) << 32;
+                        put_number(~(mask & ~(uint64_t) 15) + 1);
+                        put(",0");
+                        i++;
+                } else
+                        put_number((uint32_t) ~(mask & 0xfffffff0) + 1);
+        }
+        pci_write(bus, slot, fn, 4, command & 0xffff);
+        put("]");
+}
+
 static void report_function(unsigned bus, unsigned slot, unsigned fn, unsigned count) {
         uint32_t id = pci_read(bus, slot, fn, 0);
         put(count ? ",{\"address\":\"" : "{\"address\":\"");
@@ -152,6 +189,8 @@ static void report_function(unsigned bus, unsigned slot, unsigned fn, unsigned c
         put_key_number("vendor", id & 0xffff);
         put_key_number("device", id >> 16);
         put_key_number("class", pci_read(bus, slot, fn, 8) >> 8);
+        if (!(pci_read(bus, slot, fn, 0xc) >> 16 & 0x7f))
+                report_bars(bus, slot, fn);
         put("}");
 }
 
@@ -189,6 +228,42 @@ static void report(void) {
         put(",\"pci\":[");
         report_bus(0, 0);
         put_line("]}");
+}
+
+/* The screen of a VGA adapter in text mode, if there is one: 80 times 25 characters with their colours. */
+static void screen_draw(void) {
+        static const uint8_t quarters[] = { 0x40, 0x20, 0x10, 0x30 };
+        static const char title[] = " vore test guest ";
+        volatile uint16_t *text = (volatile uint16_t *) 0xb8000;
+        if (sizeof(void *) == 8)
+                return;
+        for (unsigned y = 0; y < 25; y++)
+                for (unsigned x = 0; x < 80; x++)
+                        text[80 * y + x] = (uint16_t) (quarters[2 * (y >= 13) + (x >= 40)] << 8 | ' ');
+        for (unsigned i = 0; i < sizeof(title) - 1; i++)
+                text[80 * 12 + 31 + i] = (uint16_t) (0x0f00 | (uint8_t) title[i]);
+        /* No blinking cursor: its place is behind the end. */
+        outb(0x3d4, 0xe);
+        outb(0x3d5, 0xff);
+        outb(0x3d4, 0xf);
+        outb(0x3d5, 0xff);
+}
+
+/* The board's keyboard. The other half of the controller is its mouse. */
+static void keyboard_poll(void) {
+        static bool prefixed;
+        uint8_t status;
+        while ((status = inb(0x64)) & 1) {
+                uint8_t code = inb(0x60);
+                if (status & 0x20)
+                        continue;
+                if (code < 0x80 && code) {
+                        put(prefixed ? "key e0" : "key ");
+                        put_hex(code, 2);
+                        put_line("");
+                }
+                prefixed = code == 0xe0;
+        }
 }
 
 /* ICH9: PM1_STS, PM1_EN (16 bits each) and PM1_CNT at the base in 00:1f.0's register 0x40. */
@@ -353,9 +428,12 @@ __attribute__((noreturn)) void guest_main(unsigned drive, unsigned from_cd) {
         put("\r\n");
         put_line("vore test guest");
         report();
+        screen_draw();
         put_line("ready");
         for (;;) {
                 commands_poll();
+                if (sizeof(void *) == 4)
+                        keyboard_poll();
                 power_poll();
                 __asm__ volatile("sti; hlt");
         }
