@@ -32,6 +32,7 @@ static uint16_t pm_base;
 static bool ignore_button;
 static unsigned boot_drive;
 static bool boot_cdrom;
+static bool has_vga;
 
 static void put(const char *s) {
         for (; *s; s++)
@@ -189,6 +190,7 @@ static void report_function(unsigned bus, unsigned slot, unsigned fn, unsigned c
         put_key_number("vendor", id & 0xffff);
         put_key_number("device", id >> 16);
         put_key_number("class", pci_read(bus, slot, fn, 8) >> 8);
+        has_vga |= pci_read(bus, slot, fn, 8) >> 16 == 0x300;
         if (!(pci_read(bus, slot, fn, 0xc) >> 16 & 0x7f))
                 report_bars(bus, slot, fn);
         put("}");
@@ -235,7 +237,7 @@ static void screen_draw(void) {
         static const uint8_t quarters[] = { 0x40, 0x20, 0x10, 0x30 };
         static const char title[] = " vore test guest ";
         volatile uint16_t *text = (volatile uint16_t *) 0xb8000;
-        if (sizeof(void *) == 8)
+        if (sizeof(void *) == 8 || !has_vga)
                 return;
         for (unsigned y = 0; y < 25; y++)
                 for (unsigned x = 0; x < 80; x++)

@@ -119,7 +119,7 @@ def test_never_rebound_and_no_access_list_left(host, before):
     is_back(l1, before)
 
 
-# --- a graphics card and its audio function ---
+# --- a graphics card and its audio function; the minimal file for Looking Glass ---
 
 CARD_KEYS = {"vendor": 0x1234, "device": 0x1111, "graphics": True}
 
@@ -131,13 +131,16 @@ def test_card_without_its_group(host, before):
 
 
 def test_card_with_its_group(host, before):
-    guest = host.boot("card", vfio=[{**CARD_KEYS, "group": True}])
+    guest = host.boot("card", vfio=[{**CARD_KEYS, "group": True}], machine={"features": ["looking-glass"]})
     assert [host.l1.driver(a) for a in (CARD, SOUND)] == ["vfio-pci", "vfio-pci"]
     (card,), (sound,) = in_guest(guest, vendor=0x1234), in_guest(guest, vendor=0x8086, device=0x293e)
     assert card[:-1] == sound[:-1] and (card[-1], sound[-1]) == ("0", "1")
     assert in_guest(guest, vendor=0x1234) == [card], "there is no adapter of QEMU's beside it"
+    memory = next(d for d in guest.report()["pci"] if (d["vendor"], d["device"]) == (0x1af4, 0x1110))
+    assert memory["bars"][2] == 32 << 20 == int(host.l1.out("stat -c %s /dev/shm/vore/card/looking-glass"))
     host.vore("stop", "card").ok()
     is_back(host.l1, before)
+    assert not host.l1.out("ls /dev/shm/vore").split()
     assert [host.l1.driver(a) for a in (CARD, SOUND)] == ["bochs-drm", "snd_hda_intel"]
     host.l1.until("test -c /dev/dri/card0 && test -c /dev/snd/controlC0")
 
