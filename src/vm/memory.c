@@ -16,7 +16,7 @@
 
 enum { MAKE_DEADLINE_MS = 60 * 1000 };
 
-/* -- folders: /dev/shm is everybody's -------------------------------------------------------------------- */
+/* -- folders: /dev/shm is everybody's ---------------------------------------------------------------- */
 
 /* Makes name in dir, or finds it there, ours and closed to others' writing. *ret_fd is owned. */
 static int folder_make(int dir, const char *name, const char *path, mode_t mode, int *ret_fd,
@@ -59,8 +59,7 @@ void memory_discard(struct vm *vm) {
                 (void) file_remove_tree(AT_FDCWD, path, NULL);
 }
 
-/* -- one file, in a worker ----------------------------------------------------------------------------------
- */
+/* -- one file, in a worker -------------------------------------------------------------------------- */
 
 struct make {
         const struct plan_memory *memory;
@@ -134,8 +133,7 @@ static int make_work(void *data, int report_fd, json_t **ret, struct error *err)
         return r;
 }
 
-/* -- the step
- * -------------------------------------------------------------------------------------------------- */
+/* -- the step ---------------------------------------------------------------------------------------- */
 
 static int make_next(struct vm *vm, struct error *err);
 
@@ -197,8 +195,7 @@ int memory_make(struct vm *vm, struct error *err) {
         return r < 0 ? r : make_next(vm, err);
 }
 
-/* -- by hand
- * ------------------------------------------------------------------------------------------------------ */
+/* -- by hand ----------------------------------------------------------------------------------------- */
 
 int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fresh, struct error *err) {
         int r = has_own(plan) ? own_folder(env, plan->name, err) : 0;

@@ -50,8 +50,7 @@ static int pidfd_signal(int pidfd, int sig) {
         return (int) syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
 }
 
-/* -- where it is noted
- * --------------------------------------------------------------------------------------- */
+/* -- where it is noted ------------------------------------------------------------------------------- */
 
 /* The session's run-time folder, this user's alone. *ret is owned. */
 static int own_folder(char **ret) {
@@ -99,8 +98,7 @@ static int lock(struct receiver *r, pid_t *ret_pid) {
         return 1;
 }
 
-/* -- the follower
- * --------------------------------------------------------------------------------------------- */
+/* -- the follower ------------------------------------------------------------------------------------ */
 
 static int redirect(const struct receiver *r) {
         int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -139,10 +137,10 @@ static void end_child(int pidfd, pid_t child) {
         (void) waitpid(child, NULL, 0);
 }
 
-static _noreturn_ void follow(struct receiver *r, int qemu_fd) {
+/* Notes itself, and waits for signals in a descriptor. 0 or -errno. */
+static int follower_prepare(const struct receiver *r, int *ret_signals) {
         char text[24];
         sigset_t ending;
-        int code = 0;
 
         sigemptyset(&ending);
         sigaddset(&ending, SIGTERM);
@@ -150,12 +148,17 @@ static _noreturn_ void follow(struct receiver *r, int qemu_fd) {
         sigprocmask(SIG_BLOCK, &ending, NULL);
         (void) setsid();
         (void) !chdir("/");
-        int n = snprintf(text, sizeof(text), "%d\n", getpid()), signals = signalfd(-1, &ending, SFD_CLOEXEC);
-        if (ftruncate(r->lock_fd, 0) < 0 || pwrite(r->lock_fd, text, (size_t) n, 0) != n || signals < 0)
-                code = errno;
-        if (!code)
-                code = -redirect(r);
+        *ret_signals = signalfd(-1, &ending, SFD_CLOEXEC);
+        int n = snprintf(text, sizeof(text), "%d\n", getpid());
+        if (*ret_signals < 0 || ftruncate(r->lock_fd, 0) < 0 || pwrite(r->lock_fd, text, (size_t) n, 0) != n)
+                return -errno;
+        return redirect(r);
+}
+
+static _noreturn_ void follow(struct receiver *r, int qemu_fd) {
+        int signals = -1, code = -follower_prepare(r, &signals);
         pid_t self = getpid(), child = code ? -1 : fork();
+
         if (child == 0)
                 become_receiver(r, self);
         if (child < 0) {
@@ -175,8 +178,7 @@ static _noreturn_ void follow(struct receiver *r, int qemu_fd) {
         _exit(EXIT_SUCCESS);
 }
 
-/* -- start
- * ----------------------------------------------------------------------------------------------------- */
+/* -- start ------------------------------------------------------------------------------------------- */
 
 /* Gives the exit code when the receiver runs, or does not. */
 static int spawn(struct receiver *r, int qemu_fd, pid_t *ret) {
@@ -269,8 +271,7 @@ int verb_scream_start(struct cli *c) {
         return code == EXIT_DONE ? start(c, &vm, &r, memory) : code;
 }
 
-/* -- stop
- * ------------------------------------------------------------------------------------------------------- */
+/* -- stop -------------------------------------------------------------------------------------------- */
 
 static int stop(const char *name, struct receiver *r, pid_t pid) {
         _cleanup_close_ int fd = pid > 0 ? pidfd_open_(pid) : -1;

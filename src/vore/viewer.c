@@ -118,19 +118,31 @@ static bool is_program(const char *path) {
         return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+/* path, absolute, if it is a program: who runs it may be in another folder then. */
+static char *absolute_program(const char *path) {
+        _cleanup_free_ char *cwd = NULL;
+
+        if (!is_program(path))
+                return NULL;
+        if (*path == '/')
+                return xstrdup(path);
+        cwd = getcwd(NULL, 0);
+        return cwd ? xasprintf("%s/%s", cwd, path) : NULL;
+}
+
 /* execvp(3)'s way, without executing. Owned by the caller; NULL: none. */
 static char *find_program(const char *name) {
         const char *path = getenv("PATH");
 
         if (strchr(name, '/'))
-                return is_program(name) ? xstrdup(name) : NULL;
+                return absolute_program(name);
         for (const char *p = path ? path : "/usr/bin:/bin"; *p; p += *p == ':') {
                 size_t n = strcspn(p, ":");
-                char *full = n ? xasprintf("%.*s/%s", (int) n, p, name) : xasprintf("./%s", name);
+                _cleanup_free_ char *full = xasprintf("%.*s/%s", n ? (int) n : 1, n ? p : ".", name);
+                char *found = absolute_program(full);
 
-                if (is_program(full))
-                        return full;
-                free(full);
+                if (found)
+                        return found;
                 p += n;
         }
         return NULL;

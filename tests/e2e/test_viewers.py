@@ -245,6 +245,12 @@ def test_older_receivers_take_the_path(world, receiver):
     assert log_of(world, name).split()[1:] == [f"{world.shared_memory(name)}/scream"]
 
 
+def test_a_receiver_by_a_relative_path(world, receiver):
+    name = boot(world, "scream")
+    program(world, "receiver", RECEIVER)
+    receiver(name, "bin/receiver").ok()
+
+
 @pytest.mark.parametrize("how", ["vm", "receiver", "follower", "daemon"])
 def test_scream_ends_with_the_vm_and_not_with_the_daemon(world, receiver, how):
     name = boot(world, "scream")
