@@ -219,16 +219,6 @@ static const struct step steps[ATTACH_STEP_COUNT] = {
 
 const struct step_table attach_table = { "attach", steps, ATTACH_STEP_COUNT, attach_complete, attach_failed };
 
-static bool has_device(const struct vm *vm, const char *address) {
-        size_t i;
-        json_t *item;
-
-        json_array_foreach (vm->addresses, i, item)
-                if (str_eq(json_get_str(item, "address", NULL), address))
-                        return true;
-        return attached_find(vm, address) != NULL;
-}
-
 void vm_attach(struct vm *vm, const char *address, const struct vm_attach_options *o,
                const struct vm_watch *watch) {
         if (!vm->op.table && (vm->ending || (vm->state != VM_RUNNING && vm->state != VM_PAUSED))) {
@@ -236,7 +226,7 @@ void vm_attach(struct vm *vm, const char *address, const struct vm_attach_option
                              vm->ending ? "just ending" : vm_state_name(vm->state));
                 return;
         }
-        if (!vm->op.table && has_device(vm, address)) {
+        if (!vm->op.table && vm_has_device(vm, address)) {
                 _cleanup_free_ char *note = xasprintf("it has %s already", address);
                 watch_note(vm, watch, note);
                 return;

@@ -209,6 +209,8 @@ void vm_devices_changed(struct vm *vm) {
         if (!vm->claim_waits)
                 return;
         vm->claim_waits = false;
+        if (!vm->op.table) /* as in claimed() */
+                return;
         int r = devices_claim(vm, &err);
         if (r <= 0)
                 step_finish(vm, r < 0 ? &err : NULL);

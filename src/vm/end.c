@@ -13,6 +13,7 @@ void end_wait(struct vm *vm, const struct vm_watch *watch) {
 
 static void release_qemu(struct vm *vm) {
         vm_timer_off(vm);
+        vm->claim_waits = false;
         detach_timer_off(vm);
         /* A device that is on its way back goes on there. */
         if (!vm->undo_kind) {
@@ -36,7 +37,6 @@ static void release_qemu(struct vm *vm) {
 
 static void release_start(struct vm *vm) {
         devices_free(vm);
-        vm->claim_waits = false;
         ports_free(vm);
         free(vm->attached);
         vm->attached = NULL;

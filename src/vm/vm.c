@@ -178,7 +178,7 @@ bool vm_has_device(const struct vm *vm, const char *address) {
                 if (str_eq(json_get_str(item, "address", ""), address))
                         return true;
         }
-        return false;
+        return attached_find(vm, address) != NULL;
 }
 
 uint64_t vm_memory(const struct vm *vm) {

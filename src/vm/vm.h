@@ -130,7 +130,7 @@ pid_t vm_pid(const struct vm *vm);          /* -1: none */
 bool vm_saved(const struct vm *vm);
 bool vm_auto_start(const struct vm *vm);
 bool vm_reserves(const struct vm *vm); /* its definition reserves devices */
-/* It has the device, or is still giving it back. */
+/* It has the device, from its start or attached, or is still giving it back. */
 bool vm_has_device(const struct vm *vm, const char *address);
 /* A device that was busy (struct vm_env) is not any more. */
 void vm_devices_changed(struct vm *vm);

@@ -1,4 +1,4 @@
-#include "vored/manager.h"
+#include "vored/reserve.h"
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -62,6 +62,8 @@ void events_machine(struct manager *m, const char *name, const char *event, json
 
 void events_publish(struct vm *vm, const char *event, json_t *data, void *manager) {
         events_machine(manager, vm_name(vm), event, data);
+        if (str_eq(event, "state"))
+                reserve_machine_ended(manager, vm);
 }
 
 static json_t *snapshot(struct manager *m, const char *name) {

@@ -201,18 +201,22 @@ static void take_definitions(struct manager *m, const json_t *definitions) {
         }
 }
 
-/* What is kept for a definition that does not want it any more goes back. */
-static void tasks_set(struct manager *m, const struct reserve_request *request) {
-        const char *dir = m->settings->vore.runtime_dir;
+/* It is kept for a definition that does not want it any more, and no machine has it. */
+static bool unwanted(const struct reserve_row *row) {
+        _cleanup_free_ char *why = NULL;
 
+        return json_array_size(row->vms) == 0 && !row->work && !reserve_user(row->m, row->address) &&
+               vfio_kept_find(row->m->settings->vore.runtime_dir, row->address, NULL, &why) > 0 &&
+               str_eq(why, VFIO_KEPT_RESERVE);
+}
+
+static void tasks_set(struct manager *m, const struct reserve_request *request) {
         for (size_t i = 0; i < m->reserve->n_rows; i++) {
                 struct reserve_row *row = m->reserve->rows[i];
-                _cleanup_free_ char *why = NULL;
 
-                row->task = wants(row, request->name) ? TASK_CLAIM : TASK_NONE;
-                if (json_array_size(row->vms) == 0 && vfio_kept_find(dir, row->address, NULL, &why) > 0 &&
-                    str_eq(why, VFIO_KEPT_RESERVE) && !reserve_user(m, row->address))
-                        row->task = TASK_GIVE_BACK;
+                row->task = wants(row, request->name) ? TASK_CLAIM :
+                            unwanted(row)             ? TASK_GIVE_BACK :
+                                                        TASK_NONE;
         }
 }
 
@@ -320,6 +324,16 @@ bool reserve_needed(const struct manager *m) {
                         return true;
         return m->reserve->n_rows || json_object_size(m->reserve->problems) ||
                vfio_kept_list(m->settings->vore.runtime_dir, &kept, NULL) < 0 || json_object_size(kept);
+}
+
+void reserve_machine_ended(struct manager *m, const struct vm *vm) {
+        if (vm_active(vm) || vm_state(vm) == VM_PREPARED)
+                return;
+        for (size_t i = 0; i < m->reserve->n_rows; i++)
+                if (unwanted(m->reserve->rows[i])) {
+                        reserve_request(m, RESERVE_ONE, vm_name(vm), NULL, NULL);
+                        return;
+                }
 }
 
 bool reserve_waits(const struct manager *m, const char *name) {

@@ -64,6 +64,16 @@ def test_saved_runs_forgotten(host, kept):
     block(l1, DRIVE_B)
 
 
+def test_forgotten_while_it_runs(host, kept):
+    save(host, "vm", disks=[], vfio=[SECOND])
+    host.vore("start", "vm").ok()
+    host.vore("forget", "vm").ok()
+    assert host.l1.driver(DRIVE_B) == "vfio-pci"
+    host.vore("kill", "vm").ok()
+    host.l1.until(f"! grep -q {DRIVE_B} /run/vore/kept-devices", 30)
+    is_back(host.l1, kept["before"])
+
+
 def test_start_of_vored(host, kept):
     l1 = host.l1
     save(host, "vm", disks=[], vfio=[SECOND], machine={"auto-start": True})
