@@ -60,7 +60,7 @@ static void claim_body(struct strbuf *b, const struct rules_device *devices, siz
                       "\t[ -e \"$device/driver\" ] || echo >\"$device/driver_override\"\n"
                       "}\n\n"
                       "[ -d /sys/bus/pci/devices ] || exit 0\n"
-                      "modprobe -q vfio-pci\n"
+                      "modprobe -q vfio-pci 2>/dev/null\n"
                       "[ -d /sys/bus/pci/drivers/vfio-pci ] || exit 0\n"
                       "{\n");
         for (size_t i = 0; i < n; i++)
