@@ -213,7 +213,8 @@ class L1:
 
     def command(self, agent_fd, qmp_fd):
         k, host = kernel.get_kernel(), self.host
-        cmdline = f"console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=pt mitigations=off {host.cmdline}"
+        # On a busy machine ticks come late, and the kernel would give the timer up (no_timer_check).
+        cmdline = f"console=ttyS0 loglevel=4 panic=-1 no_timer_check intel_iommu=on iommu=pt mitigations=off {host.cmdline}"
         if host.init == "systemd":
             cmdline += " systemd.journald.forward_to_console=1 systemd.show_status=0"
         arguments = [
