@@ -58,7 +58,7 @@ static void test_answers(void **state) {
 }
 
 static void test_why_not(void **state) {
-        _cleanup_close_ int dead = server("dead", -1);
+        _cleanup_close_ _unused_ int dead = server("dead", -1);
         _cleanup_free_ char *file = xasprintf("%s/file", folder);
 
         assert_int_equal(answers("dead"), -ECONNREFUSED);
@@ -70,7 +70,7 @@ static void test_why_not(void **state) {
 
 /* A full queue: connect(2) would wait. */
 static void test_hangs(void **state) {
-        _cleanup_close_ int fd = server("full", 0);
+        _cleanup_close_ _unused_ int fd = server("full", 0);
         int r = 0;
 
         for (int i = 0; i < 8 && r == 0; i++)
@@ -80,7 +80,7 @@ static void test_hangs(void **state) {
 
 /* A path that no sockaddr holds. */
 static void test_long_path(void **state) {
-        _cleanup_close_ int fd = server("short", 4);
+        _cleanup_close_ _unused_ int fd = server("short", 4);
         char name[100];
 
         memset(name, 'x', sizeof(name) - 1);
