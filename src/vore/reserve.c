@@ -66,7 +66,8 @@ static int say_rules(struct cli *c, json_t *reply, const char *kind, bool remove
 }
 
 static int boot_rules(struct cli *c, const char *action, const char *kind) {
-        json_t *params = json_object(), *reply = NULL;
+        _cleanup_json_ json_t *params = json_object();
+        json_t *reply = NULL;
 
         if (c->args->arg[0])
                 return cli_fail("reserve: --%s is about all reserved devices: leave out %s", action,
@@ -77,7 +78,7 @@ static int boot_rules(struct cli *c, const char *action, const char *kind) {
                 cli_note(
                         c,
                         "if there is anything to change, update-initramfs runs, which may take some minutes");
-        int r = daemon_call(c, "BootRules", params, &reply);
+        int r = daemon_call(c, "BootRules", TAKE_PTR(params), &reply);
         return r == EXIT_DONE ? say_rules(c, reply, kind, str_eq(action, "remove")) : r;
 }
 
