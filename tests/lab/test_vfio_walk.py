@@ -133,8 +133,8 @@ def test_card_without_its_group(host, before):
 def test_card_with_its_group(host, before):
     guest = host.boot("card", vfio=[{**CARD_KEYS, "group": True}], machine={"features": ["looking-glass"]})
     assert [host.l1.driver(a) for a in (CARD, SOUND)] == ["vfio-pci", "vfio-pci"]
-    (card,), (sound,) = in_guest(guest, vendor=0x1234), in_guest(guest, vendor=0x8086, device=0x293e)
-    assert card[:-1] == sound[:-1] and (card[-1], sound[-1]) == ("0", "1")
+    (card,), sounds = in_guest(guest, vendor=0x1234), in_guest(guest, vendor=0x8086, device=0x293e)
+    assert card[-1] == "0" and card[:-1] + "1" in sounds and len(sounds) == 2, "SPICE has one of its own"
     assert in_guest(guest, vendor=0x1234) == [card], "there is no adapter of QEMU's beside it"
     memory = next(d for d in guest.report()["pci"] if (d["vendor"], d["device"]) == (0x1af4, 0x1110))
     assert memory["bars"][2] == 32 << 20 == int(host.l1.out("stat -c %s /dev/shm/vore/card/looking-glass"))
