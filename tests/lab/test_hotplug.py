@@ -22,8 +22,8 @@ def points():
 
 
 # Around what is done to the device, and to QEMU; all others only with --long.
-CLOSE = ["attach:record:after", "attach:bind:after", "attach:add:before", "attach:add:after", "detach:unplug:before",
-         "detach:wait:before", "detach:return:before", "undo:device:after", "detach:return:after"]
+CLOSE = ["attach:record:after", "attach:bind:after", "attach:add:before", "attach:add:after", "detach:wait:before",
+         "detach:return:before", "undo:device:after"]
 
 
 def close_or_long(values):
