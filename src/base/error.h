@@ -12,7 +12,7 @@ struct error {
         char *text; /* owned; NULL: no error */
 };
 
-#define ERROR_INIT ((struct error) { 0 })
+#define ERROR_INIT ((struct error){ 0 })
 
 /* Sets *err and returns code (made negative). Formatting never fails visibly: out of memory leaves a
  * fixed text. */

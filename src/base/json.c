@@ -80,8 +80,11 @@ void json_push_str(json_t *array, const char *value) {
 
 /* Length of the valid UTF-8 sequence at p, 0 if there is none. */
 static size_t utf8_len(const unsigned char *p) {
-        size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 :
-                   *p >= 0xf0 && *p < 0xf5             ? 4 : 0;
+        size_t n = *p < 0x80               ? 1 :
+                   *p >= 0xc2 && *p < 0xe0 ? 2 :
+                   *p >= 0xe0 && *p < 0xf0 ? 3 :
+                   *p >= 0xf0 && *p < 0xf5 ? 4 :
+                                             0;
 
         for (size_t i = 1; i < n; i++)
                 if ((p[i] & 0xc0) != 0x80)

@@ -19,13 +19,23 @@
 /* Arguments are evaluated twice: no side effects in them. */
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define CONTAINER_OF(ptr, type, member) \
+#define CONTAINER_OF(ptr, type, member)                                                                      \
         ((type *) ((char *) (1 ? (ptr) : &((type *) 0)->member) - offsetof(type, member)))
 
-#define TAKE_PTR(p) \
-        ({ __typeof__(p) *take_ = &(p); __typeof__(p) taken_ = *take_; *take_ = NULL; taken_; })
-#define TAKE_FD(fd) \
-        ({ int *take_ = &(fd); int taken_ = *take_; *take_ = -1; taken_; })
+#define TAKE_PTR(p)                                                                                          \
+        ({                                                                                                   \
+                __typeof__(p) *take_ = &(p);                                                                 \
+                __typeof__(p) taken_ = *take_;                                                               \
+                *take_ = NULL;                                                                               \
+                taken_;                                                                                      \
+        })
+#define TAKE_FD(fd)                                                                                          \
+        ({                                                                                                   \
+                int *take_ = &(fd);                                                                          \
+                int taken_ = *take_;                                                                         \
+                *take_ = -1;                                                                                 \
+                taken_;                                                                                      \
+        })
 
 static inline void cleanup_freep(void *p) {
         free(*(void **) p);

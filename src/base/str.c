@@ -120,7 +120,8 @@ void strbuf_addf(struct strbuf *b, const char *fmt, ...) {
 }
 
 void strbuf_add_shell(struct strbuf *b, const char *s) {
-        static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-";
+        static const char plain[] =
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-";
 
         if (*s && s[strspn(s, plain)] == '\0') {
                 strbuf_add(b, s);

@@ -35,7 +35,7 @@ struct strbuf {
         char *data; /* owned; NULL while empty */
         size_t len, size;
 };
-#define STRBUF_INIT ((struct strbuf) { 0 })
+#define STRBUF_INIT ((struct strbuf){ 0 })
 
 void strbuf_add(struct strbuf *b, const char *s);
 void strbuf_addn(struct strbuf *b, const char *s, size_t n);

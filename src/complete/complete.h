@@ -34,20 +34,21 @@ struct complete_request {
 
 /* Completes def in place: arch, kvm, uuid, rtc, cpu topology and model, hyperv, memory checks, disks
  * (exist, type, mounted, in use), host devices (which, free, whole groups, their places in the guest),
- * firmware, spice socket path, sound servers, network, display and input devices, shared memory. Always fills in as much as
- * it can. */
+ * firmware, spice socket path, sound servers, network, display and input devices, shared memory. Always fills
+ * in as much as it can. */
 void complete(struct def *def, const struct complete_request *req, struct diags *diags);
 
-/* Only the devices with `reserve`, as complete() chooses them, with those that their `group` takes along: what is
- * wrong with them goes to diags, and those that cannot be had keep the class -1. That a group is not viable, or another VM has a device, is no reason against it. */
+/* Only the devices with `reserve`, as complete() chooses them, with those that their `group` takes along:
+ * what is wrong with them goes to diags, and those that cannot be had keep the class -1. That a group is not
+ * viable, or another VM has a device, is no reason against it. */
 void complete_reserved(struct def *def, const struct complete_request *req, struct diags *diags);
 
 /* In session mode: a warning at each `reserve`, which does nothing there. */
 void complete_warn_reserve(const struct def *def, struct diags *diags);
 
-/* Bytes that QEMU must be allowed to lock (RLIMIT_MEMLOCK) for a completed definition with devices: VFIO pins the
- * guest's memory, what is shared with it, and maps the BARs; 1 GiB more is for QEMU and the firmware. 0 without
- * devices. */
+/* Bytes that QEMU must be allowed to lock (RLIMIT_MEMLOCK) for a completed definition with devices: VFIO pins
+ * the guest's memory, what is shared with it, and maps the BARs; 1 GiB more is for QEMU and the firmware. 0
+ * without devices. */
 uint64_t complete_memlock(const struct def *def);
 
 /* The firmware "default": [uefi.default] of vored.toml, else the first fitting descriptor of this host; for

@@ -114,13 +114,16 @@ static void check_session(const struct vfio_fill *x, size_t i) {
         const struct host_pci *d = x->found[i];
 
         if (!host_pci_vfio_driver(d->driver))
-                vfio_error(x, i,
-                           arena_printf(x->f->arena,
-                                        "load the definition in the system's daemon (/run/vore/vored.sock), or have "
-                                        "that one keep the device on vfio-pci: vore -c /run/vore/vored.sock reserve %s",
-                                        d->address),
-                           "a session daemon binds no devices, and %s is with %s, not with vfio-pci",
-                           d->address, d->driver ? d->driver : "no driver");
+                vfio_error(
+                        x, i,
+                        arena_printf(
+                                x->f->arena,
+                                "load the definition in the system's daemon (/run/vore/vored.sock), or have "
+                                "that one keep the device on vfio-pci: vore -c /run/vore/vored.sock reserve "
+                                "%s",
+                                d->address),
+                        "a session daemon binds no devices, and %s is with %s, not with vfio-pci", d->address,
+                        d->driver ? d->driver : "no driver");
         else if (d->iommu_group >= 0)
                 check_node(x, i);
 }

@@ -172,8 +172,8 @@ struct def {
 
 enum def_flags {
         DEF_SAVE = 1 << 0, /* it is to be saved: relative paths are errors */
-        DEF_ALL = 1 << 1,  /* sections and keys that are not supported yet are no errors: for the tests of those to
-                            * come */
+        DEF_ALL = 1 << 1,  /* sections and keys that are not supported yet are no errors: for the tests of
+                            * those to  come */
 };
 
 enum { DEF_SIZE_MAX = 64 * 1024, DEF_DEPTH_MAX = 16 };
@@ -184,8 +184,9 @@ enum { DEF_SIZE_MAX = 64 * 1024, DEF_DEPTH_MAX = 16 };
 int def_parse(struct arena *arena, const char *text, size_t len, const char *directory, unsigned flags,
               struct def **ret, struct diags *diags);
 
-/* Just machine.name, memory (bytes), vCPUs, auto-start and whether devices are reserved of a text, for lists: cheaper
- * for the eye, the same parser. -EINVAL with one sentence, the first fault with its place, when it does not parse. */
+/* Just machine.name, memory (bytes), vCPUs, auto-start and whether devices are reserved of a text, for lists:
+ * cheaper for the eye, the same parser. -EINVAL with one sentence, the first fault with its place, when it
+ * does not parse. */
 struct def_summary {
         char name[65];
         uint64_t memory;
@@ -196,16 +197,17 @@ void def_summary(const struct def *def, struct def_summary *ret);
 int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
                   struct error *err);
 
-/* Appends a device that def->vfio[of].group takes along: what is said there of force, reserve and rebind counts for
- * it too. Its place in the file is that of `group`. */
+/* Appends a device that def->vfio[of].group takes along: what is said there of force, reserve and rebind
+ * counts for it too. Its place in the file is that of `group`. */
 struct def_vfio *def_add_vfio(struct def *def, size_t of);
 
 /* Appends a device that is attached while the machine runs. It has no place in the file; the origin of its
  * address is "attached". */
 struct def_vfio *def_add_attached(struct def *def, const char *address);
 
-/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters, in the arena; NULL if it is none. A domain has four
- * to eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16 bits. */
+/* "0b:00.3" or "0000:0b:00.3" -> the full form in small letters, in the arena; NULL if it is none. A domain
+ * has four to eight digits: those of controllers behind Intel's VMD and of virtual machines are beyond 16
+ * bits. */
 const char *def_pci_address(struct arena *arena, const char *s);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */

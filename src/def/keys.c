@@ -107,7 +107,8 @@ static const struct schema_row disk[] = {
 #define S def_vfio
 static const struct schema_row vfio[] = {
         ROW("reserve", ROW_BOOL, reserve,
-            .doc = "In a saved definition: bind the device to vfio-pci whenever the daemon starts, and keep it there."),
+            .doc = "In a saved definition: bind the device to vfio-pci whenever the daemon starts, and keep "
+                   "it there."),
         PCI_ID("vendor", vendor, "The PCI vendor id, such as 0x10de. Alone only beside addr."),
         PCI_ID("device", device, "The PCI device id, such as 0x1b80. Alone only beside addr."),
         ROW("index", ROW_INT, index, .max = 255,

@@ -63,7 +63,9 @@ static bool has_string(const json_t *array, const char *s) {
         size_t i;
         json_t *v;
 
-        json_array_foreach(array, i, v) if (json_is_string(v) && str_eq(json_string_value(v), s)) return true;
+        json_array_foreach (array, i, v)
+                if (json_is_string(v) && str_eq(json_string_value(v), s))
+                        return true;
         return false;
 }
 
@@ -80,12 +82,12 @@ static bool target_fits(const json_t *descriptor, const struct host_firmware_wan
         size_t i, k;
         json_t *t, *m;
 
-        json_array_foreach(targets, i, t) {
+        json_array_foreach (targets, i, t) {
                 if (!str_eq(json_get_str(t, "architecture", NULL), want->arch))
                         continue;
-                json_array_foreach(json_object_get(t, "machines"), k,
-                                   m) if (json_is_string(m) &&
-                                          machine_fits(json_string_value(m), want->machine)) return true;
+                json_array_foreach (json_object_get(t, "machines"), k, m)
+                        if (json_is_string(m) && machine_fits(json_string_value(m), want->machine))
+                                return true;
         }
         return false;
 }

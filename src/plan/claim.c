@@ -10,7 +10,7 @@ void claim_note(struct plan *p, const struct def *def) {
 
                 if (v->class < 0 || v->held) /* not found: that was told */
                         continue;
-                p->devices[p->n_devices++] = (struct plan_device) {
+                p->devices[p->n_devices++] = (struct plan_device){
                         .address = arena_strdup(p->arena, v->address),
                         .vendor = (uint16_t) v->vendor,
                         .device = (uint16_t) v->device,
@@ -32,7 +32,7 @@ static void allow(struct plan *p, const char *path) {
                 if (str_eq(p->allows[i].path, path))
                         return;
         p->allows = arena_grow(p->arena, p->allows, p->n_allows, p->n_allows + 1, sizeof(*p->allows));
-        p->allows[p->n_allows++] = (struct script_allow) { arena_strdup(p->arena, path), true };
+        p->allows[p->n_allows++] = (struct script_allow){ arena_strdup(p->arena, path), true };
 }
 
 void claim_nodes(struct plan *p) {
@@ -67,7 +67,7 @@ void claim_from_json(struct plan *p, const json_t *array) {
         p->n_devices = json_array_size(array);
         p->devices = arena_new0(p->arena, struct plan_device, p->n_devices + 1);
         json_array_foreach (array, i, v)
-                p->devices[i] = (struct plan_device) {
+                p->devices[i] = (struct plan_device){
                         .address = arena_strdup(p->arena, json_get_str(v, "address", "")),
                         .vendor = (uint16_t) json_get_int(v, "vendor", 0),
                         .device = (uint16_t) json_get_int(v, "device", 0),

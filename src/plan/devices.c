@@ -14,7 +14,8 @@ struct list {
 };
 
 static void add_note(json_t *notes, const char *why, const char *hint) {
-        _cleanup_free_ char *text = xasprintf("%s%s%s%s", why, hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
+        _cleanup_free_ char *text =
+                xasprintf("%s%s%s%s", why, hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
 
         json_push(notes, json_string_lossy(text));
 }
@@ -107,8 +108,8 @@ static json_t *device_to_json(const struct list *l, const struct host_pci *d) {
         return j;
 }
 
-int plan_devices(const struct host *h, const struct complete_device *uses, size_t n_uses, json_t **ret_devices,
-                 json_t **ret_notes, struct error *err) {
+int plan_devices(const struct host *h, const struct complete_device *uses, size_t n_uses,
+                 json_t **ret_devices, json_t **ret_notes, struct error *err) {
         _cleanup_arena_ struct arena *arena = arena_new();
         struct list l = { .host = h, .arena = arena, .uses = uses, .n_uses = n_uses };
         json_t *devices;

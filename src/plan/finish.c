@@ -24,8 +24,8 @@ static void default_firmware(const struct def *def, const struct host *host, con
         const char *code = NULL, *template = NULL;
 
         if (json_object_get(uefi, "default") ||
-            complete_default_firmware(host, settings, def->machine.arch, def->machine.chipset, def->arena, &code,
-                                      &template, NULL) < 0)
+            complete_default_firmware(host, settings, def->machine.arch, def->machine.chipset, def->arena,
+                                      &code, &template, NULL) < 0)
                 return;
         json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", code, "template", template));
 }
@@ -107,15 +107,14 @@ static void take_copies(struct plan *p, const struct script_result *result, cons
         p->n_copies = result->n_copies;
         p->copies = arena_new0(p->arena, struct script_copy, p->n_copies + 1);
         for (size_t i = 0; i < p->n_copies; i++)
-                p->copies[i] = (struct script_copy) {
-                        arena_strdup(p->arena, inside(result->copies[i].target, instance_dir)),
-                        arena_strdup(p->arena, result->copies[i].source)
-                };
+                p->copies[i] = (struct script_copy){ arena_strdup(p->arena, inside(result->copies[i].target,
+                                                                                   instance_dir)),
+                                                     arena_strdup(p->arena, result->copies[i].source) };
         p->n_allows = result->n_allows;
         p->allows = arena_new0(p->arena, struct script_allow, p->n_allows + 1);
         for (size_t i = 0; i < p->n_allows; i++)
-                p->allows[i] = (struct script_allow) { arena_strdup(p->arena, result->allows[i].path),
-                                                       result->allows[i].write };
+                p->allows[i] = (struct script_allow){ arena_strdup(p->arena, result->allows[i].path),
+                                                      result->allows[i].write };
 }
 
 static void note_spice_link(struct plan *p, const struct def *def, const char *instance_dir) {

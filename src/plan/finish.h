@@ -1,4 +1,5 @@
-/* The last part of the walk: what vored adds to the script's arguments, in two forms, and the plan as JSON. */
+/* The last part of the walk: what vored adds to the script's arguments, in two forms, and the plan as JSON.
+ */
 #pragma once
 
 #include "plan/plan.h"

@@ -23,7 +23,7 @@ static int file_add(struct handover *h, const char *path, int set, int flags) {
         if (p->n_files >= FILES_MAX)
                 return -E2BIG;
         p->files = arena_grow(p->arena, p->files, p->n_files, p->n_files + 1, sizeof(*p->files));
-        p->files[p->n_files++] = (struct plan_file) {
+        p->files[p->n_files++] = (struct plan_file){
                 .path = arena_strdup(p->arena, path), .fd = h->next_fd, .set = set, .flags = flags
         };
         return h->next_fd++;
@@ -49,10 +49,12 @@ static bool is_image_path(const char *path) {
 
 static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err);
 
-/* A guest's QEMU can write its image's header, and what the header names is opened with the daemon's rights: it must
- * be the image's owner's, or readable for everybody. One that is to be written must also lie in the image's folder;
- * one without a format of its own, by which it could be known as an image, must at least have a disk's size. */
-static int link_check(const char *image, const char *path, const char *format, bool write, struct error *err) {
+/* A guest's QEMU can write its image's header, and what the header names is opened with the daemon's rights:
+ * it must be the image's owner's, or readable for everybody. One that is to be written must also lie in the
+ * image's folder; one without a format of its own, by which it could be known as an image, must at least have
+ * a disk's size. */
+static int link_check(const char *image, const char *path, const char *format, bool write,
+                      struct error *err) {
         struct stat own, other;
         const char *end = strrchr(image, '/'), *why = NULL;
         size_t n = end ? (size_t) (end - image) + 1 : 0;
@@ -67,10 +69,11 @@ static int link_check(const char *image, const char *path, const char *format, b
         else if (str_eq(format, "raw") && !beside && S_ISREG(other.st_mode) && other.st_size % 512 != 0)
                 why = "no disk";
         if (why)
-                return error_set(err, -EACCES,
-                                 "the header of %s names %s, which is %s: vore does not open it for the VM (qemu-img "
-                                 "rebase names another; chown or mv makes it fit)",
-                                 image, path, why);
+                return error_set(
+                        err, -EACCES,
+                        "the header of %s names %s, which is %s: vore does not open it for the VM (qemu-img "
+                        "rebase names another; chown or mv makes it fit)",
+                        image, path, why);
         return 0;
 }
 
@@ -102,7 +105,8 @@ static int backing_build(struct handover *h, const char *path, const char *forma
 }
 
 /* Adds "backing" and "data-file" to node, the qcow2 format node over path, as its header says. */
-static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err) {
+static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node,
+                       struct error *err) {
         _cleanup_(image_links_done) struct image_links links = { 0 };
 
         if (depth > CHAIN_MAX)
@@ -120,8 +124,9 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                 r = fdset_add(h, links.data_file, write, &fdset, err);
                 if (r < 0)
                         return r;
-                json_put(node, "data-file", json_pack("{s:s, s:s, s:b}", "driver", "file", "filename", fdset,
-                                                      "read-only", !write));
+                json_put(node, "data-file",
+                         json_pack("{s:s, s:s, s:b}", "driver", "file", "filename", fdset, "read-only",
+                                   !write));
         }
         if (!links.backing || json_object_get(node, "backing"))
                 return 0;
@@ -228,9 +233,9 @@ char *handover_keyval_text(const json_t *flat) {
         json_t *value;
 
         json_object_foreach ((json_t *) flat, key, value) {
-                _cleanup_free_ char *escaped =
-                        argv_escape(json_is_string(value) ? json_string_value(value) :
-                                                            json_is_false(value) ? "off" : "on");
+                _cleanup_free_ char *escaped = argv_escape(json_is_string(value) ? json_string_value(value) :
+                                                           json_is_false(value)  ? "off" :
+                                                                                   "on");
                 strbuf_addf(&b, "%s%s=%s", b.len ? "," : "", key, escaped);
         }
         return strbuf_take(&b);
@@ -370,7 +375,7 @@ static void note_node(struct plan *p, const char *path) {
         if (!str_starts(path, "/dev/") || stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
                 return;
         p->allows = arena_grow(p->arena, p->allows, p->n_allows, p->n_allows + 1, sizeof(*p->allows));
-        p->allows[p->n_allows++] = (struct script_allow) { arena_strdup(p->arena, path), true };
+        p->allows[p->n_allows++] = (struct script_allow){ arena_strdup(p->arena, path), true };
 }
 
 void handover_nodes(struct plan *p, const struct argv *args) {
@@ -380,7 +385,8 @@ void handover_nodes(struct plan *p, const struct argv *args) {
 }
 
 /* folder/… in arg becomes /proc/self/fd/N/…; false: it is not there. */
-static bool folder_replace(struct handover *h, char **arg, const char *folder, const char *instance_dir, int *fd) {
+static bool folder_replace(struct handover *h, char **arg, const char *folder, const char *instance_dir,
+                           int *fd) {
         char *at = strstr(*arg, folder), *old = *arg;
 
         if (!at || (at > old && !strchr("=\":", at[-1])))

@@ -56,7 +56,8 @@ static int name_resolve(const struct header *h, const char *name, char **ret, st
         if (str_starts(name, "file:"))
                 name += strlen("file:");
         else if (strchr(name, ':') && (!strchr(name, '/') || strchr(name, ':') < strchr(name, '/')))
-                return error_set(err, -EOPNOTSUPP, "%s is based on \"%s\", which is not a file", h->path, name);
+                return error_set(err, -EOPNOTSUPP, "%s is based on \"%s\", which is not a file", h->path,
+                                 name);
         if (*name == '/' || !slash)
                 *ret = xstrdup(name);
         else
@@ -117,7 +118,7 @@ int image_links_read(const char *path, struct image_links *ret, struct error *er
         if (r < 0)
                 return r;
         *ret = l;
-        l = (struct image_links) { 0 };
+        l = (struct image_links){ 0 };
         return 0;
 }
 
@@ -125,5 +126,5 @@ void image_links_done(struct image_links *l) {
         free(l->backing);
         free(l->backing_format);
         free(l->data_file);
-        *l = (struct image_links) { 0 };
+        *l = (struct image_links){ 0 };
 }

@@ -153,7 +153,7 @@ static void stage_argv(struct walk *w) {
         int r = stage_script(w, &result, &bad_disk, &err);
 
         for (size_t i = 0; r >= 0 && i < result.n_warnings; i++)
-                diag_warning(&w->diags, (struct loc) { 0 }, "script", NULL, "%s", result.warnings[i]);
+                diag_warning(&w->diags, (struct loc){ 0 }, "script", NULL, "%s", result.warnings[i]);
         if (r >= 0)
                 r = finish_argv(w->plan, w->req, w->def, &result, w->binary, &err);
         if (r < 0)
@@ -168,9 +168,9 @@ static void note_disks(struct walk *w) {
         p->n_disks = w->def->n_disk;
         p->disks = arena_new0(p->arena, struct complete_use, p->n_disks ? p->n_disks : 1);
         for (size_t i = 0; i < p->n_disks; i++)
-                p->disks[i] = (struct complete_use) {
-                        .vm = p->name, .path = w->def->disk[i].path, .read_only = w->def->disk[i].read_only
-                };
+                p->disks[i] = (struct complete_use){ .vm = p->name,
+                                                     .path = w->def->disk[i].path,
+                                                     .read_only = w->def->disk[i].read_only };
 }
 
 static void note_definition(struct walk *w) {
@@ -200,7 +200,8 @@ static int walk(struct walk *w, struct error *err) {
         if (r < 0)
                 return r;
         stage_parse(w);
-        w->binary = finish_binary(w->plan->arena, w->host, req->settings, w->def ? w->def->machine.arch : NULL);
+        w->binary =
+                finish_binary(w->plan->arena, w->host, req->settings, w->def ? w->def->machine.arch : NULL);
         if (w->def && w->def->machine.name) {
                 stage_attached(w);
                 stage_complete(w);

@@ -18,9 +18,9 @@ struct plan_attached {
 struct plan_request {
         const char *text; /* of the definition */
         size_t len;
-        const char *file;      /* how messages name it */
-        const char *directory; /* relative paths count from here */
-        unsigned def_flags;    /* enum def_flags */
+        const char *file;          /* how messages name it */
+        const char *directory;     /* relative paths count from here */
+        unsigned def_flags;        /* enum def_flags */
         const char *const *cdroms; /* absolute paths */
         size_t n_cdroms;
         bool display;
@@ -41,8 +41,8 @@ struct plan_request {
                 PLAN_ATTACH, /* parse and complete: faults, devices, memlock and allows are of the wanted
                                 devices */
         } goal;
-        uid_t uid; /* the number the VM runs under; (uid_t) -1: as the daemon itself. Decides what is handed over as
-                    * a descriptor in the exact form */
+        uid_t uid; /* the number the VM runs under; (uid_t) -1: as the daemon itself. Decides what is handed
+                    * over as a descriptor in the exact form */
 };
 
 /* A file that vored opens for QEMU: an image that QEMU knows as /dev/fdset/SET, or (set 0) the instance
@@ -51,7 +51,8 @@ struct plan_file {
         char *path;
         int fd;    /* number in QEMU */
         int set;   /* number of the fdset; 0: none */
-        int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY, O_PATH for sockets */
+        int flags; /* for open(2): O_RDWR or O_RDONLY, O_EXCL for block devices, O_DIRECTORY, O_PATH for
+                      sockets */
         uid_t as;  /* of sockets: opened with this user's rights, and only if it is this user's */
 };
 
@@ -63,16 +64,17 @@ struct plan_cookie {
         char *places[PLAN_COOKIE_PLACES]; /* the first that is there */
 };
 
-/* A PCI device that is claimed for the VM, in the order of the definition; those that `group` takes along last. */
+/* A PCI device that is claimed for the VM, in the order of the definition; those that `group` takes along
+ * last. */
 struct plan_device {
         char *address;           /* "0000:0b:00.0" */
         uint16_t vendor, device; /* what must be there when it is claimed */
         int iommu_group;         /* its node is /dev/vfio/N; -1: none (that was a fault) */
         char *reset_method;      /* as the definition says it; NULL: the kernel's choice */
-        bool keep;    /* stays with vfio-pci afterwards; else the host's driver gets it back */
-        bool force;   /* take it although the host seems to need it, or somebody has it open */
-        bool reserve; /* `reserve` of the definition */
-        bool along;   /* taken along by `group` of another one */
+        bool keep;               /* stays with vfio-pci afterwards; else the host's driver gets it back */
+        bool force;              /* take it although the host seems to need it, or somebody has it open */
+        bool reserve;            /* `reserve` of the definition */
+        bool along;              /* taken along by `group` of another one */
         int guest_slot, guest_function; /* its place in the guest: slots count from 0 */
         bool multifunction;
 };
@@ -88,10 +90,10 @@ struct plan_memory {
 
 struct plan {
         struct arena *arena;
-        json_t *faults;      /* as diags_to_json() gives them */
-        bool ok;             /* no errors among them */
-        json_t *definition;  /* def_to_json(0); only for PLAN_SHOW, and NULL when it did not parse */
-        json_t *origins;     /* def_to_json(DEF_JSON_ORIGIN); only for PLAN_SHOW */
+        json_t *faults;     /* as diags_to_json() gives them */
+        bool ok;            /* no errors among them */
+        json_t *definition; /* def_to_json(0); only for PLAN_SHOW, and NULL when it did not parse */
+        json_t *origins;    /* def_to_json(DEF_JSON_ORIGIN); only for PLAN_SHOW */
         char *name;
         uint64_t memory;
         int64_t vcpus;
@@ -104,14 +106,14 @@ struct plan {
         size_t n_reach;
         struct script_copy *copies; /* target: from the instance folder on */
         size_t n_copies;
-        struct script_allow *allows; /* device nodes: from the arguments, from vore:allow, and VFIO's of the devices,
-                                      * which are there once they are claimed */
+        struct script_allow *allows; /* device nodes: from the arguments, from vore:allow, and VFIO's of the
+                                      * devices, which are there once they are claimed */
         size_t n_allows;
         struct plan_device *devices; /* of the host, for this VM */
         size_t n_devices;
         struct plan_memory *memories;
         size_t n_memories;
-        uint64_t memlock; /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
+        uint64_t memlock;           /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
         struct complete_use *disks; /* what this VM uses, for others' checks */
         size_t n_disks;
         char **environ; /* "NAME=VALUE": more for QEMU's environment */
@@ -130,8 +132,8 @@ struct plan {
 enum { PLAN_FD_QMP = 3, PLAN_FD_QMP_USER = 4, PLAN_FD_CONSOLE = 5, PLAN_FD_FILES = 6 };
 
 /* As a work_fn: arg is a struct plan_request; the result is plan_to_json's. report_fd goes to the script.
- * Fails only for what is no fault of the definition (out of memory, a worker's trouble). A script's error is a fault
- * with the script's file and line. */
+ * Fails only for what is no fault of the definition (out of memory, a worker's trouble). A script's error is
+ * a fault with the script's file and line. */
 int plan_work(void *request, int report_fd, json_t **ret, struct error *err);
 int plan_from_json(const json_t *j, struct plan **ret, struct error *err);
 void plan_free(struct plan *p);
@@ -145,7 +147,8 @@ int plan_probe_work(void *settings, int report_fd, json_t **ret, struct error *e
 /* Is the cache good as it is? Cheap (a few stats). */
 bool plan_probe_needed(const struct settings *settings);
 
-/* The version of the QEMU binary as the cache knows it; NULL: not asked yet, or there is none. Owned by the caller. */
+/* The version of the QEMU binary as the cache knows it; NULL: not asked yet, or there is none. Owned by the
+ * caller. */
 char *plan_qemu_version(const struct settings *settings);
 
 /* Milliseconds for work_start(): the script's 5 s, and room for slow disks around it. */
@@ -154,7 +157,9 @@ enum { PLAN_DEADLINE_MS = 8000, PLAN_PROBE_DEADLINE_MS = 60000 };
 /* The folders of one VM. Owned by the caller. */
 char *plan_instance_dir(const struct settings *s, const char *name); /* <state>/instance/NAME */
 char *plan_runtime_dir(const struct settings *s, const char *name);  /* <runtime>/vm/NAME */
-char *plan_shm_dir(const struct settings *s, const char *name);      /* /dev/shm/vore/NAME, /dev/shm/vore-UID/NAME */
-/* The default script and the library folder: the tree's own when run from a build folder, else the installed ones. */
+char *plan_shm_dir(const struct settings *s,
+                   const char *name); /* /dev/shm/vore/NAME, /dev/shm/vore-UID/NAME */
+/* The default script and the library folder: the tree's own when run from a build folder, else the installed
+ * ones. */
 const char *plan_default_script(void);
 const char *plan_library_dir(void);

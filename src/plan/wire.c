@@ -22,8 +22,8 @@ static json_t *copies_to_json(const struct plan *p) {
         json_t *array = json_array();
 
         for (size_t i = 0; i < p->n_copies; i++)
-                json_push(array, json_pack("{s:o, s:o}", "target", json_string_lossy(p->copies[i].target), "source",
-                                           json_string_lossy(p->copies[i].source)));
+                json_push(array, json_pack("{s:o, s:o}", "target", json_string_lossy(p->copies[i].target),
+                                           "source", json_string_lossy(p->copies[i].source)));
         return array;
 }
 
@@ -31,8 +31,8 @@ static json_t *allows_to_json(const struct plan *p) {
         json_t *array = json_array();
 
         for (size_t i = 0; i < p->n_allows; i++)
-                json_push(array, json_pack("{s:o, s:b}", "path", json_string_lossy(p->allows[i].path), "write",
-                                           p->allows[i].write));
+                json_push(array, json_pack("{s:o, s:b}", "path", json_string_lossy(p->allows[i].path),
+                                           "write", p->allows[i].write));
         return array;
 }
 
@@ -139,16 +139,18 @@ static void lists_from_json(struct plan *p, const json_t *j) {
         p->n_copies = json_array_size(copies);
         p->copies = arena_new0(p->arena, struct script_copy, p->n_copies + 1);
         json_array_foreach (copies, i, v)
-                p->copies[i] = (struct script_copy) { text_at(p, v, "target"), text_at(p, v, "source") };
+                p->copies[i] = (struct script_copy){ text_at(p, v, "target"), text_at(p, v, "source") };
         p->n_allows = json_array_size(allows);
         p->allows = arena_new0(p->arena, struct script_allow, p->n_allows + 1);
         json_array_foreach (allows, i, v)
-                p->allows[i] = (struct script_allow) { text_at(p, v, "path"), json_get_bool(v, "write", false) };
+                p->allows[i] =
+                        (struct script_allow){ text_at(p, v, "path"), json_get_bool(v, "write", false) };
         p->n_disks = json_array_size(disks);
         p->disks = arena_new0(p->arena, struct complete_use, p->n_disks + 1);
         json_array_foreach (disks, i, v)
-                p->disks[i] = (struct complete_use) { .vm = p->name, .path = text_at(p, v, "path"),
-                                                      .read_only = json_get_bool(v, "read_only", false) };
+                p->disks[i] = (struct complete_use){ .vm = p->name,
+                                                     .path = text_at(p, v, "path"),
+                                                     .read_only = json_get_bool(v, "read_only", false) };
         p->reach = strings_from_json(p, json_object_get(j, "reach"), &p->n_reach);
         p->environ = strings_from_json(p, json_object_get(j, "environ"), &p->n_environ);
         p->sockets = strings_from_json(p, json_object_get(j, "sockets"), &p->n_sockets);

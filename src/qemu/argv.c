@@ -104,7 +104,7 @@ static int add_members(struct strbuf *b, const char *prefix, const json_t *obj, 
         const char *key;
         json_t *value;
 
-        json_object_foreach((json_t *) obj, key, value) {
+        json_object_foreach ((json_t *) obj, key, value) {
                 _cleanup_free_ char *full = xasprintf("%s%s%s", prefix, *prefix ? "." : "", key);
 
                 if (!*key || strpbrk(key, ",="))
@@ -123,7 +123,7 @@ static int add_elements(struct strbuf *b, const char *prefix, const json_t *arra
         json_t *value;
         size_t i;
 
-        json_array_foreach(array, i, value) {
+        json_array_foreach (array, i, value) {
                 _cleanup_free_ char *full = xasprintf("%s.%zu", prefix, i);
                 int r = add_value(b, full, value, depth, err);
 
@@ -256,7 +256,7 @@ int argv_from_json(const json_t *array, struct argv *ret, struct error *err) {
 
         if (!json_is_array(array))
                 return error_set(err, -EINVAL, "a command line must be a list of strings");
-        json_array_foreach(array, i, item) {
+        json_array_foreach (array, i, item) {
                 if (!json_is_string(item) || has_nul(item))
                         return error_set(err, -EINVAL, "argument %zu is not a string", i);
                 argv_add(&a, json_string_value(item));

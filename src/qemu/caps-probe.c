@@ -40,7 +40,7 @@ static void facts_add(struct facts *f, const char *kind, const char *name, const
         if (!is_word(name))
                 return;
         strbuf_addf(&b, "%s %s", kind, name);
-        json_array_foreach(members, i, member) {
+        json_array_foreach (members, i, member) {
                 const char *s = json_get_str(member, "name", NULL);
 
                 if (is_word(s))
@@ -81,7 +81,7 @@ static const json_t *schema_find(const json_t *schema, const char *name) {
         json_t *entity;
         size_t i;
 
-        json_array_foreach(schema, i, entity) {
+        json_array_foreach (schema, i, entity) {
                 if (str_eq(json_get_str(entity, "name", NULL), name))
                         return entity;
         }
@@ -93,7 +93,7 @@ static const json_t *schema_member(const json_t *schema, const char *type, const
         json_t *m;
         size_t i;
 
-        json_array_foreach(members, i, m) {
+        json_array_foreach (members, i, m) {
                 if (str_eq(json_get_str(m, "name", NULL), member))
                         return schema_find(schema, json_get_str(m, "type", NULL));
         }
@@ -104,7 +104,7 @@ static void add_strings(struct facts *f, const char *kind, const json_t *strings
         json_t *s;
         size_t i;
 
-        json_array_foreach(strings, i, s) {
+        json_array_foreach (strings, i, s) {
                 facts_add(f, kind, json_string_value(s), NULL);
         }
 }
@@ -121,7 +121,7 @@ static void add_aio(struct facts *f, const json_t *schema) {
         json_t *variant;
         size_t i;
 
-        json_array_foreach(json_object_get(schema_find(schema, options), "variants"), i, variant) {
+        json_array_foreach (json_object_get(schema_find(schema, options), "variants"), i, variant) {
                 const char *type = json_get_str(variant, "type", NULL);
 
                 if (str_eq(json_get_str(variant, "case", NULL), "file"))
@@ -145,7 +145,7 @@ static void add_schema(struct facts *f, const json_t *schema) {
         for (i = 0; i < ARRAY_SIZE(enums); i++)
                 add_strings(f, enums[i].kind,
                             json_object_get(argument(schema, enums[i].command, enums[i].argument), "values"));
-        json_array_foreach(json_object_get(backend, "variants"), i, variant) {
+        json_array_foreach (json_object_get(backend, "variants"), i, variant) {
                 facts_add(f, "chardev", json_get_str(variant, "case", NULL), NULL);
         }
         add_aio(f, schema);
@@ -155,7 +155,7 @@ static void add_options(struct facts *f, const json_t *options) {
         json_t *option;
         size_t i;
 
-        json_array_foreach(options, i, option) {
+        json_array_foreach (options, i, option) {
                 facts_add(f, "option", json_get_str(option, "option", NULL),
                           json_object_get(option, "parameters"));
         }
@@ -165,7 +165,7 @@ static void add_commands(struct facts *f, const json_t *commands) {
         json_t *command;
         size_t i;
 
-        json_array_foreach(commands, i, command) {
+        json_array_foreach (commands, i, command) {
                 facts_add(f, "command", json_get_str(command, "name", NULL), NULL);
         }
 }
@@ -176,7 +176,7 @@ static void add_cpu(struct facts *f, const json_t *expansion) {
         const char *key;
         json_t *value;
 
-        json_object_foreach((json_t *) props, key, value) {
+        json_object_foreach ((json_t *) props, key, value) {
                 json_push(members, json_pack("{s:s}", "name", key));
         }
         if (props)
@@ -269,7 +269,7 @@ static int ask_machines(struct caps_qemu *q, struct facts *f, struct error *err)
         struct names names = { .kind = "machine", .facts = f };
         _cleanup_free_ const char **aliases = xcalloc(json_array_size(machines) + 1, sizeof(*aliases));
         names.items = aliases;
-        json_array_foreach(machines, i, m) {
+        json_array_foreach (machines, i, m) {
                 const char *name = json_get_str(m, "name", ""), *alias = json_get_str(m, "alias", NULL);
 
                 facts_add(f, "machine", name, NULL);
@@ -342,7 +342,7 @@ static int ask_devices(struct caps_qemu *q, const char *binary, struct facts *f,
                 return r;
         _cleanup_free_ const char **items = xcalloc(json_array_size(types) + 1, sizeof(*items));
         struct names names = { .items = items, .kind = "device", .facts = f };
-        json_array_foreach(types, i, type) {
+        json_array_foreach (types, i, type) {
                 const char *name = json_get_str(type, "name", "");
 
                 if (is_cpu(name))

@@ -131,7 +131,8 @@ bool caps_known(const char *cache_dir, const char *binary) {
                 return false;
         size_t n = strlen(identity);
         _cleanup_free_ char *first = xcalloc(1, n + 2);
-        return pread(fd, first, n + 1, 0) == (ssize_t) n + 1 && strncmp(first, identity, n) == 0 && first[n] == '\n';
+        return pread(fd, first, n + 1, 0) == (ssize_t) n + 1 && strncmp(first, identity, n) == 0 &&
+               first[n] == '\n';
 }
 
 /* Where a line's key (two words) ends: space and line break sort before what names are made of. */

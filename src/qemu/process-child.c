@@ -205,11 +205,12 @@ static int set_memlock(const struct process_spec *spec, struct error *err) {
         (void) setrlimit(RLIMIT_MEMLOCK, &limit);
         if (!spec->memlock_required || limit.rlim_cur >= want)
                 return 0;
-        return error_set(
-                err, r,
-                "the limit of locked memory is %llu KiB and cannot be raised to %llu KiB: %s (set LimitMEMLOCK= of "
-                "the service that runs vored, or give it CAP_SYS_RESOURCE)",
-                (unsigned long long) limit.rlim_max / 1024, (unsigned long long) want / 1024, strerror(-r));
+        return error_set(err, r,
+                         "the limit of locked memory is %llu KiB and cannot be raised to %llu KiB: %s (set "
+                         "LimitMEMLOCK= of "
+                         "the service that runs vored, or give it CAP_SYS_RESOURCE)",
+                         (unsigned long long) limit.rlim_max / 1024, (unsigned long long) want / 1024,
+                         strerror(-r));
 }
 
 static int enter_folder(const struct process_spec *spec, struct error *err) {

@@ -47,8 +47,8 @@ struct process_spec {
                                    * not exist for the daemon either is not looked at. Reachable: every folder
                                    * on the way may be entered; a socket may be written, a folder entered,
                                    * anything else read */
-        const char *beneath; /* a folder that uid may write: files in it are opened without following any link out
-                              * of it or inside it; NULL: none */
+        const char *beneath; /* a folder that uid may write: files in it are opened without following any link
+                              * out of it or inside it; NULL: none */
         mode_t umask;
         const char *chdir; /* NULL: "/" */
         uint64_t memlock;  /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
@@ -87,9 +87,8 @@ int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *e
 /* -ESRCH when it has ended. */
 int process_kill(int pidfd, int sig);
 
-/* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name, without
- * the daemon's own lines ("TIME vored: …"),
- * joined by "; ", at most 400 bytes; warnings only if there is nothing else; NULL if there are none. Owned by
- * the caller. */
+/* The last lines of a log from offset on, that say why QEMU ended: without time prefix and program name,
+ * without the daemon's own lines ("TIME vored: …"), joined by "; ", at most 400 bytes; warnings only if there
+ * is nothing else; NULL if there are none. Owned by the caller. */
 char *process_last_words(const char *log_path, uint64_t offset);
 char *process_last_words_fd(int fd, uint64_t offset); /* of an open regular file */

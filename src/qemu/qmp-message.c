@@ -19,10 +19,10 @@ static json_t *restore_integers(json_t *value) {
                                json_integer((long long) real) :
                                json_incref(value);
         }
-        json_object_foreach_safe(value, next, key, member) {
+        json_object_foreach_safe (value, next, key, member) {
                 json_put(value, key, restore_integers(member));
         }
-        json_array_foreach(value, i, member) {
+        json_array_foreach (value, i, member) {
                 if (json_array_set_new(value, i, restore_integers(member)) < 0)
                         log_oom();
         }
@@ -61,7 +61,7 @@ static int check_members(const json_t *message, struct error *err) {
         if (!json_is_string(json_object_get(message, "execute")))
                 return error_set(err, -EINVAL,
                                  "a QMP command is a word, or {\"execute\": \"…\", \"arguments\": {…}}");
-        json_object_foreach((json_t *) message, key, value) {
+        json_object_foreach ((json_t *) message, key, value) {
                 if (!str_eq(key, "execute") && !str_eq(key, "arguments") && !str_eq(key, "id"))
                         return error_set(err, -EINVAL,
                                          "\"%s\" is not part of a QMP command; execute, arguments and id are",

@@ -146,15 +146,16 @@ static void timer_update(struct qmp *q) {
         (void) sd_event_source_set_enabled(q->timer, earliest ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
-/* The command whose reply comes next, NULL if none is under way. Before ready() that is only the negotiation. */
+/* The command whose reply comes next, NULL if none is under way. Before ready() that is only the negotiation.
+ */
 static struct command *awaited(struct qmp *q) {
         if (q->first && (q->state == READY || (q->state == NEGOTIATING && q->first->negotiation)))
                 return q->first;
         return NULL;
 }
 
-/* The command whose bytes go next: the awaited one, and behind the negotiation one more, so that a machine that was
- * just built has its first question already. QEMU answers in order. */
+/* The command whose bytes go next: the awaited one, and behind the negotiation one more, so that a machine
+ * that was just built has its first question already. QEMU answers in order. */
 static struct command **sendable(struct qmp *q) {
         struct command *c = awaited(q);
 

@@ -45,9 +45,8 @@ int qmp_attach(sd_event *loop, int fd, const struct qmp_ops *ops, void *data, st
 void qmp_free(struct qmp *q);
 
 /* args is stolen, also on failure (NULL: none); fn may be NULL. timeout_ms 0: none; it counts from this call.
- * A command may be given before ready(): the first such is sent right behind qmp_capabilities, the others wait for
- * ready(). -ENOBUFS: the queue is full; -ECONNRESET: closed;
- * then fn is not called. */
+ * A command may be given before ready(): the first such is sent right behind qmp_capabilities, the others
+ * wait for ready(). -ENOBUFS: the queue is full; -ECONNRESET: closed; then fn is not called. */
 int qmp_execute(struct qmp *q, const char *command, json_t *args, unsigned timeout_ms, qmp_reply_fn fn,
                 void *data, struct error *err);
 /* As given by a person: {"execute": …, "arguments": …}; a plain word is {"execute": word}. The reply is

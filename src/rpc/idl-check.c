@@ -13,7 +13,7 @@ const char *idl_mismatch(const struct idl_type *type, const json_t *value) {
         const char *key;
         json_t *member;
 
-        json_object_foreach((json_t *) value, key, member) {
+        json_object_foreach ((json_t *) value, key, member) {
                 if (!field_of(type, key))
                         return key;
         }
@@ -33,7 +33,7 @@ static bool array_ok(const struct idl_type *type, const json_t *value) {
 
         if (!json_is_array(value))
                 return false;
-        json_array_foreach(value, i, element) {
+        json_array_foreach (value, i, element) {
                 if (!idl_matches(type->element, element))
                         return false;
         }
@@ -46,7 +46,7 @@ static bool map_ok(const struct idl_type *type, const json_t *value) {
 
         if (!json_is_object(value))
                 return false;
-        json_object_foreach((json_t *) value, key, element) {
+        json_object_foreach ((json_t *) value, key, element) {
                 if (!idl_matches(type->element, element))
                         return false;
         }

@@ -10,8 +10,8 @@
  * the member's name, then the connection is closed. A call that is one is held against the interface's
  * description first: handlers only see parameters that are there as described. A client that only ends its
  * sending side still gets its answers. One that goes away loses what it sent behind an unanswered call,
- * unless that is oneway. Of the calls whose methods take turns (rpc_turn), 8 are answered at a time; all others wait for
- * one of them to be done. */
+ * unless that is oneway. Of the calls whose methods take turns (rpc_turn), 8 are answered at a time; all
+ * others wait for one of them to be done. */
 #pragma once
 
 #include "base/error.h"
@@ -53,7 +53,7 @@ struct rpc_limits {
         uint64_t message_us; /* from a message's first byte to its NUL */
         uint64_t
                 accept_pause_us; /* how long nothing is accepted when descriptors ran out and none is freed */
-        size_t turns_max; /* calls that have a turn at once */
+        size_t turns_max;        /* calls that have a turn at once */
 };
 
 /* Does the description parse, is its name the interface's, and has each of its methods one row and each row
@@ -89,9 +89,9 @@ size_t rpc_unsent(const struct rpc_call *call);
  * answered; the answer vanishes). It may answer the call. At once, if the client is gone already. */
 void rpc_on_gone(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data);
 
-/* For a handler whose answer costs more than the loop's time, such as a process. true: it goes on, and has the turn until
- * it answers. false: too many have one; it returns, and is called again with the same params when it is the call's turn.
- * A client that goes away before that ends the call. */
+/* For a handler whose answer costs more than the loop's time, such as a process. true: it goes on, and has
+ * the turn until it answers. false: too many have one; it returns, and is called again with the same params
+ * when it is the call's turn. A client that goes away before that ends the call. */
 bool rpc_turn(struct rpc_call *call, const json_t *params);
 
 /* params is stolen (NULL: {}). rpc_reply_more sends one with "continues": true (nothing, if the client did

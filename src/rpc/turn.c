@@ -1,5 +1,5 @@
-/* Turns: calls whose answers cost more than the loop's time are answered a few at a time, in the order in which they
- * came. What remains of them outlives the server, as its calls do. */
+/* Turns: calls whose answers cost more than the loop's time are answered a few at a time, in the order in
+ * which they came. What remains of them outlives the server, as its calls do. */
 #include "rpc/connection.h"
 
 #include "base/str.h"

@@ -43,8 +43,8 @@ bool diags_full(const struct diags *d);
 /* By line, column; without a place last. Stable. */
 void diags_sort(struct diags *d);
 
-/* As `check --json` prints them: an array of file, line, column, severity ("error"/"warning"), key, message, hint (null
- * if none). */
+/* As `check --json` prints them: an array of file, line, column, severity ("error"/"warning"), key, message,
+ * hint (null if none). */
 json_t *diags_to_json(const struct diags *d);
 /* Adds what an array of that form holds. */
 void diags_add_json(struct diags *d, const json_t *array);

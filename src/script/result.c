@@ -71,7 +71,7 @@ static int read_copies(const json_t *j, struct script_result *r, struct error *e
         if (ret < 0)
                 return ret;
         r->copies = xcalloc(json_array_size(list) + 1, sizeof(*r->copies));
-        json_array_foreach(list, i, item) {
+        json_array_foreach (list, i, item) {
                 const char *target = plain_string(json_object_get(item, "target"));
                 const char *source = plain_string(json_object_get(item, "source"));
 
@@ -91,7 +91,7 @@ static int read_allows(const json_t *j, struct script_result *r, struct error *e
         if (ret < 0)
                 return ret;
         r->allows = xcalloc(json_array_size(list) + 1, sizeof(*r->allows));
-        json_array_foreach(list, i, item) {
+        json_array_foreach (list, i, item) {
                 const char *path = plain_string(json_object_get(item, "path"));
 
                 if (!path || !json_is_boolean(json_object_get(item, "write")))
@@ -111,7 +111,7 @@ static int read_warnings(const json_t *j, struct script_result *r, struct error 
         if (ret < 0)
                 return ret;
         r->warnings = xcalloc(json_array_size(list) + 1, sizeof(*r->warnings));
-        json_array_foreach(list, i, item) {
+        json_array_foreach (list, i, item) {
                 const char *text = plain_string(item);
 
                 if (!text)

@@ -59,7 +59,8 @@ static json_t *sorted(json_t *object) {
         json_t *ret = json_object(), *value;
         const char *key;
 
-        json_object_foreach(object, key, value) keys[i++] = key;
+        json_object_foreach (object, key, value)
+                keys[i++] = key;
         qsort(keys, n, sizeof(*keys), key_compare);
         for (i = 0; i < n; i++)
                 json_put(ret, keys[i], json_incref(json_object_get(object, keys[i])));
@@ -225,14 +226,14 @@ void value_push(lua_State *L, const json_t *j) {
         switch (json_typeof(j)) {
         case JSON_OBJECT:
                 lua_createtable(L, 0, (int) json_object_size(j));
-                json_object_foreach((json_t *) j, key, value) {
+                json_object_foreach ((json_t *) j, key, value) {
                         value_push(L, value);
                         lua_setfield(L, -2, key);
                 }
                 return;
         case JSON_ARRAY:
                 lua_createtable(L, (int) json_array_size(j), 0);
-                json_array_foreach(j, i, value) {
+                json_array_foreach (j, i, value) {
                         value_push(L, value);
                         lua_rawseti(L, -2, (lua_Integer) i + 1);
                 }

@@ -127,7 +127,8 @@ static int l_add_disk(lua_State *L) {
                 json_t *disk;
 
                 json_array_foreach (disks, i, disk) {
-                        if (str_eq(json_get_str(disk, "preset", NULL), name) && state_of(L)->req->ret_bad_disk)
+                        if (str_eq(json_get_str(disk, "preset", NULL), name) &&
+                            state_of(L)->req->ret_bad_disk)
                                 *state_of(L)->req->ret_bad_disk = (int) i;
                 }
                 push_names(L);

@@ -11,11 +11,11 @@ struct vfio_original {
         char address[VFIO_ADDRESS_MAX]; /* "0000:0b:00.0" */
         uint16_t vendor, device;        /* another device at the address is not ours to touch */
         char driver[VFIO_NAME_MAX];     /* "": none */
-        bool probe;                     /* it was claimed before anybody saw its driver: whatever the kernel chooses */
-        char module[VFIO_NAME_MAX];     /* the kernel module of driver; "": built in, or none */
-        char override[VFIO_NAME_MAX];   /* driver_override; "": none */
-        char power_control[8];          /* "auto", "on"; "": no such file */
-        int d3cold_allowed;             /* 1, 0; -1: no such file */
+        bool probe; /* it was claimed before anybody saw its driver: whatever the kernel chooses */
+        char module[VFIO_NAME_MAX];   /* the kernel module of driver; "": built in, or none */
+        char override[VFIO_NAME_MAX]; /* driver_override; "": none */
+        char power_control[8];        /* "auto", "on"; "": no such file */
+        int d3cold_allowed;           /* 1, 0; -1: no such file */
         bool has_reset_method;
         char reset_method[VFIO_METHODS_MAX]; /* "flr bus"; "": all are switched off */
 };

@@ -96,7 +96,7 @@ static bool members_from_json(const json_t *array, struct vfio_device *d) {
 
         if (json_array_size(array) > VFIO_MEMBERS_MAX)
                 return false;
-        json_array_foreach((json_t *) array, i, item) {
+        json_array_foreach ((json_t *) array, i, item) {
                 struct vfio_member *m = &d->members[d->n_members++];
 
                 if (!get_name(item, "address", m->address, sizeof(m->address)) ||

@@ -54,8 +54,10 @@ static int let_choose(const struct restore *b, const char *vfio, struct error *e
         if (r >= 0 && (r = vfio_driver(b->sys, address, now)) < 0)
                 return error_errno(err, r, "cannot tell whether a driver took it back");
         return r >= 0 && host_pci_vfio_driver(now) ?
-                       error_set(err, -EBUSY, "goes to %s by itself: something on this host says so "
-                                              "(vfio-pci.ids=, new_id)", now) :
+                       error_set(err, -EBUSY,
+                                 "goes to %s by itself: something on this host says so "
+                                 "(vfio-pci.ids=, new_id)",
+                                 now) :
                        r;
 }
 
@@ -69,7 +71,8 @@ static int restore_driver(const struct restore *b, const char *now, struct error
                 return 0;
         if (now[0] && !host_pci_vfio_driver(now))
                 return o->probe ? 0 :
-                                  error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
+                                  error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there",
+                                            now);
         if (o->probe)
                 return let_choose(b, now, err);
         if (o->driver[0])

@@ -48,8 +48,8 @@ static ssize_t real_bytes(void *data, const char *path, void *ret, size_t n) {
         return done < 0 ? -errno : done;
 }
 
-/* By modprobe(8), which knows aliases, dependencies and the administrator's options. A library would do the same in
- * this process, and stay mapped in the daemon for good. */
+/* By modprobe(8), which knows aliases, dependencies and the administrator's options. A library would do the
+ * same in this process, and stay mapped in the daemon for good. */
 static int real_load(void *data, const char *module) {
         /* posix_spawn() takes them without const, and leaves them alone. */
         char name[] = "modprobe", quiet[] = "-q", end[] = "--";

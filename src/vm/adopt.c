@@ -25,10 +25,11 @@ static void adopt_running(struct vm *vm) {
 static void adopt_process(struct vm *vm) {
         if (vm->ending)
                 adopt_running(vm);
-        else if (vm->state == VM_STARTING && operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT,
-                                                             "start", NULL))
+        else if (vm->state == VM_STARTING &&
+                 operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT, "start", NULL))
                 step_advance(vm);
-        else if (vm->state == VM_STOPPING && operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL)) {
+        else if (vm->state == VM_STOPPING &&
+                 operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL)) {
                 (void) stop_arm(vm, NULL);
                 adopt_running(vm);
         } else
@@ -57,12 +58,13 @@ static void adopt_without_process(struct vm *vm) {
                 return;
         }
         _cleanup_free_ char *path = vm_log_path(vm), *words = process_last_words(path, vm->log_offset);
-        _cleanup_free_ char *reason = xasprintf("ended while vored was away%s%s", words ? ": " : "",
-                                                words ? words : "");
+        _cleanup_free_ char *reason =
+                xasprintf("ended while vored was away%s%s", words ? ": " : "", words ? words : "");
         vm_end(vm, VM_FAILED, reason);
 }
 
-/* Is the process there? One that has ended may still wait for its parent, and its pidfd then opens all the same. */
+/* Is the process there? One that has ended may still wait for its parent, and its pidfd then opens all the
+ * same. */
 static bool process_alive(struct vm *vm, pid_t pid, uint64_t start_time) {
         if (pid <= 0 || process_open(pid, start_time, &vm->process.pidfd, NULL) < 0)
                 return false;

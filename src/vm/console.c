@@ -1,5 +1,5 @@
-/* The serial console. vored is the one client of QEMU's console socket; the last 64 KiB lie in a mapped file of the
- * run-time folder, which survives a kill -9. Many clients read, one writes. */
+/* The serial console. vored is the one client of QEMU's console socket; the last 64 KiB lie in a mapped file
+ * of the run-time folder, which survives a kill -9. Many clients read, one writes. */
 #include "vm/machine.h"
 
 #include "base/file.h"

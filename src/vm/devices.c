@@ -1,6 +1,6 @@
-/* The devices of a machine: from their host drivers to vfio-pci before QEMU, and back after it. One worker per
- * device and direction, so that one that never returns has a name and costs nothing else. The journal knows a
- * device's original state before the first write. */
+/* The devices of a machine: from their host drivers to vfio-pci before QEMU, and back after it. One worker
+ * per device and direction, so that one that never returns has a name and costs nothing else. The journal
+ * knows a device's original state before the first write. */
 #include "vm/machine.h"
 
 #include "base/log.h"
@@ -54,8 +54,8 @@ static int job_start(struct vm *vm, const char *name, const struct vfio_original
         return r < 0 ? r : 1;
 }
 
-/* How a job ended: an error for ret, or nothing. A worker that came to no end makes a sentence and, if it does not
- * even die, a note that keeps everybody off the device until the host restarts. */
+/* How a job ended: an error for ret, or nothing. A worker that came to no end makes a sentence and, if it
+ * does not even die, a note that keeps everybody off the device until the host restarts. */
 static void job_result(struct vm *vm, const json_t *result, const struct error *err, pid_t stuck,
                        struct error *ret) {
         _cleanup_free_ char *sentence = NULL;
@@ -116,8 +116,10 @@ static int claim_next(struct vm *vm, struct error *err) {
 
         if (claim.has_reset_method)
                 snprintf(claim.reset_method, sizeof(claim.reset_method), "%s", wanted->reset_method);
-        int r = undo_add(vm, "device", json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
-                                                 wanted->keep, "release", wanted->reserve && !wanted->keep), err);
+        int r = undo_add(vm, "device",
+                         json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
+                                   wanted->keep, "release", wanted->reserve && !wanted->keep),
+                         err);
         if (r < 0)
                 return r;
         test_kill(vm->op.table->name, "bind", "before");
@@ -129,7 +131,8 @@ static int claim_next(struct vm *vm, struct error *err) {
 static int found_check(struct vm *vm, const struct vfio_device *device, const char *const *wanted, size_t n,
                        struct error *err) {
         if (!device->present)
-                return error_set(err, -ENODEV, "%s: there is no such device any more", device->original.address);
+                return error_set(err, -ENODEV, "%s: there is no such device any more",
+                                 device->original.address);
         int r = vfio_stuck_check(runtime_dir(vm), device->original.address, err);
         return r < 0 ? r : vfio_group_check(device, wanted, n, err);
 }
@@ -140,7 +143,8 @@ static int found_take(struct vm *vm, const json_t *result, struct error *err) {
         _cleanup_free_ const char **wanted = xcalloc(n + 1, sizeof(*wanted));
 
         if (n != vm->plan->n_devices)
-                return error_set(err, -EBADMSG, "%zu devices were looked at instead of %zu", n, vm->plan->n_devices);
+                return error_set(err, -EBADMSG, "%zu devices were looked at instead of %zu", n,
+                                 vm->plan->n_devices);
         d->found = xcalloc(n, sizeof(*d->found));
         d->n = n;
         for (size_t i = 0; i < n; i++)
@@ -174,7 +178,8 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
                 step_finish(vm, r < 0 ? &failed : NULL);
 }
 
-/* What has changed since the plan was made: other machines, and devices that hang. Before anything is touched. */
+/* What has changed since the plan was made: other machines, and devices that hang. Before anything is
+ * touched. */
 static int others_check(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
         _cleanup_uses_ struct vm_uses uses = { 0 };
@@ -189,9 +194,11 @@ static int others_check(struct vm *vm, struct error *err) {
                 for (size_t k = 0; r >= 0 && k < uses.n_devices; k++)
                         if (str_eq(d->address, uses.devices[k].address) ||
                             (d->iommu_group >= 0 && d->iommu_group == uses.devices[k].iommu_group))
-                                r = error_set(err, -EBUSY, "%s is with the VM %s, which has %s of its IOMMU group (vore "
-                                                           "stop %s gives it back)", d->address, uses.devices[k].vm,
-                                              uses.devices[k].address, uses.devices[k].vm);
+                                r = error_set(err, -EBUSY,
+                                              "%s is with the VM %s, which has %s of its IOMMU group (vore "
+                                              "stop %s gives it back)",
+                                              d->address, uses.devices[k].vm, uses.devices[k].address,
+                                              uses.devices[k].vm);
         }
         return r;
 }
@@ -236,8 +243,8 @@ int devices_claim(struct vm *vm, struct error *err) {
                 force[i] = p->devices[i].force;
         }
         struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
-        r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked, vm,
-                           &vm->work, err);
+        r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked,
+                       vm, &vm->work, err);
         return r < 0 ? r : 1;
 }
 
@@ -252,9 +259,10 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
                 (void) vfio_kept_drop(runtime_dir(vm), vm->devices->address, &failed);
         else if (failed.code && !stuck) {
                 _cleanup_free_ char *text = xstrdup(error_text(&failed));
-                error_set(&failed, failed.code, "%s (what was done: vore logs %s; echo %s >/sys/bus/pci/drivers_probe "
-                                                "lets the host's driver try again)", text, vm->name,
-                          vm->devices->address);
+                error_set(&failed, failed.code,
+                          "%s (what was done: vore logs %s; echo %s >/sys/bus/pci/drivers_probe "
+                          "lets the host's driver try again)",
+                          text, vm->name, vm->devices->address);
         }
         undo_continue(vm, &failed);
 }

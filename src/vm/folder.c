@@ -1,4 +1,5 @@
-/* The instance folder: one per machine, owned by QEMU's user. Its owner is the record of the machine's number. */
+/* The instance folder: one per machine, owned by QEMU's user. Its owner is the record of the machine's
+ * number. */
 #include "vm/machine.h"
 
 #include "base/file.h"
@@ -46,10 +47,11 @@ static int number_pick(const struct settings *s, uid_t *ret, struct error *err) 
                 if (taken[i] == candidate)
                         candidate++;
         if (candidate > last)
-                return error_set(err, -EUSERS,
-                                 "all numbers of uids = \"%s\" are taken by instance folders in %s: forget --purge "
-                                 "machines that are not needed, or widen the range in vored.toml",
-                                 s->qemu.uids, path);
+                return error_set(
+                        err, -EUSERS,
+                        "all numbers of uids = \"%s\" are taken by instance folders in %s: forget --purge "
+                        "machines that are not needed, or widen the range in vored.toml",
+                        s->qemu.uids, path);
         *ret = candidate;
         return 0;
 }
@@ -152,7 +154,8 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
                 return 0;
         _cleanup_free_ char *temp = xasprintf("%s.tmp", name);
         (void) unlinkat(folder, temp, 0);
-        _cleanup_close_ int fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_close_ int fd =
+                openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         r = fd < 0 ? -errno : copy_data(source, fd);
         if (r >= 0 && renameat(folder, temp, folder, name) < 0)
                 r = -errno;
@@ -163,8 +166,8 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
         return 0;
 }
 
-/* Opens each template with the rights that we have, then writes the copies as uid, as the instance folder belongs
- * to the VM. uid -1: as we are. */
+/* Opens each template with the rights that we have, then writes the copies as uid, as the instance folder
+ * belongs to the VM. uid -1: as we are. */
 static int copies_make(const char *path, const struct plan *p, uid_t uid, gid_t gid, struct error *err) {
         _cleanup_close_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         _cleanup_free_ int *sources = xcalloc(p->n_copies + 1, sizeof(int));
@@ -178,7 +181,8 @@ static int copies_make(const char *path, const struct plan *p, uid_t uid, gid_t 
                         return error_errno(err, errno, "cannot read %s, from which the VM gets its own copy",
                                            p->copies[i].source);
         }
-        if (uid != (uid_t) -1 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
+        if (uid != (uid_t) -1 &&
+            (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
                 return error_errno(err, errno, "cannot become the VM's user %u", uid);
         for (size_t i = 0; r >= 0 && i < p->n_copies; i++)
                 r = copy_one(dir, sources[i], &p->copies[i], err);

@@ -11,8 +11,12 @@
 #include <sys/wait.h>
 
 /* How long QEMU may take to go after quit before it is killed. */
-enum { QUIT_TIMEOUT_US = 3 * 1000 * 1000, RECONNECT_US = 500 * 1000, DRAIN_TURNS = 64,
-       KILL_TIMEOUT_US = 10 * 1000 * 1000 };
+enum {
+        QUIT_TIMEOUT_US = 3 * 1000 * 1000,
+        RECONNECT_US = 500 * 1000,
+        DRAIN_TURNS = 64,
+        KILL_TIMEOUT_US = 10 * 1000 * 1000
+};
 
 int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err) {
         vm_timer_off(vm);
@@ -39,8 +43,10 @@ static void ending_set(struct vm *vm, enum vm_state state, const char *reason) {
 /* Even SIGKILL waits for the kernel: a device that hangs in its reset keeps a process for ever. */
 static int unkillable(sd_event_source *source, uint64_t now, void *data) {
         struct vm *vm = data;
-        _cleanup_free_ char *message = xasprintf("QEMU (process %d) cannot be killed: it hangs in the kernel; its machine "
-                                                 "ends when that does, or when the host restarts", vm->process.pid);
+        _cleanup_free_ char *message =
+                xasprintf("QEMU (process %d) cannot be killed: it hangs in the kernel; its machine "
+                          "ends when that does, or when the host restarts",
+                          vm->process.pid);
 
         vm_timer_off(vm);
         end_give_up(vm, message);
@@ -113,7 +119,8 @@ static int pidfd_ready(sd_event_source *source, int fd, uint32_t revents, void *
         struct vm *vm = data;
 
         vm->report_source = sd_event_source_disable_unref(vm->report_source);
-        /* The monitor's last words come before the end: a power-off is told apart from a crash by its event. */
+        /* The monitor's last words come before the end: a power-off is told apart from a crash by its event.
+         */
         if (vm->qmp && vm->drained++ < DRAIN_TURNS)
                 return 0;
         /* The child's own report says more than its exit status. */
@@ -134,7 +141,8 @@ static int pidfd_ready(sd_event_source *source, int fd, uint32_t revents, void *
 }
 
 int guest_watch_process(struct vm *vm, struct error *err) {
-        int r = sd_event_add_io(vm->env->loop, &vm->pidfd_source, vm->process.pidfd, EPOLLIN, pidfd_ready, vm);
+        int r = sd_event_add_io(vm->env->loop, &vm->pidfd_source, vm->process.pidfd, EPOLLIN, pidfd_ready,
+                                vm);
 
         if (r < 0)
                 return error_errno(err, r, "cannot watch QEMU's process");
@@ -175,7 +183,8 @@ static bool steady(const struct vm *vm) {
         return !vm->ending && (vm->state == VM_RUNNING || vm->state == VM_PAUSED);
 }
 
-static void guest_event(struct qmp *q, const char *name, const json_t *data, uint64_t time_us, void *userdata) {
+static void guest_event(struct qmp *q, const char *name, const json_t *data, uint64_t time_us,
+                        void *userdata) {
         struct vm *vm = userdata;
 
         if (str_eq(name, "SHUTDOWN"))
@@ -187,8 +196,9 @@ static void guest_event(struct qmp *q, const char *name, const json_t *data, uin
         else if (str_eq(name, "RESET")) {
                 vm->boot_us = clock_monotonic_us();
                 vm_log_note(vm, "reset (%s)", json_get_str(data, "reason", "unknown"));
-                vm_event(vm, "reset", json_pack("{s:b, s:s}", "guest", json_get_bool(data, "guest", false), "reason",
-                                                json_get_str(data, "reason", "unknown")));
+                vm_event(vm, "reset",
+                         json_pack("{s:b, s:s}", "guest", json_get_bool(data, "guest", false), "reason",
+                                   json_get_str(data, "reason", "unknown")));
         } else if (str_eq(name, "BLOCK_IO_ERROR"))
                 vm_warn(vm, "a disk error: %s (%s)", json_get_str(data, "reason", "?"),
                         json_get_str(data, "node-name", json_get_str(data, "device", "?")));
@@ -318,7 +328,9 @@ static void guest_closed(struct qmp *q, const struct error *err, void *data) {
                 adoption_done(vm);
 }
 
-static const struct qmp_ops guest_ops = { .ready = guest_ready, .event = guest_event, .closed = guest_closed };
+static const struct qmp_ops guest_ops = { .ready = guest_ready,
+                                          .event = guest_event,
+                                          .closed = guest_closed };
 
 int guest_connect(struct vm *vm, struct error *err) {
         _cleanup_free_ char *path = vm_runtime_path(vm, "qmp.sock");
@@ -368,7 +380,7 @@ void vm_qmp(struct vm *vm, const char *command, vm_qmp_fn fn, void *data) {
         struct person *p = xcalloc(1, sizeof(*p));
         struct qmp *q;
 
-        *p = (struct person) { .command = xstrdup(command), .fn = fn, .data = data };
+        *p = (struct person){ .command = xstrdup(command), .fn = fn, .data = data };
         if (qmp_connect(vm->env->loop, path, &ops, p, &q, &err) < 0) {
                 fn(NULL, &err, data);
                 free(p->command);

@@ -1,5 +1,5 @@
-/* <logs>/NAME.log: QEMU's own output and every start, end and error, with times. A new file each start, the last
- * three kept; cut when it grows past 8 MiB. QEMU's stderr is the file itself, opened for append. */
+/* <logs>/NAME.log: QEMU's own output and every start, end and error, with times. A new file each start, the
+ * last three kept; cut when it grows past 8 MiB. QEMU's stderr is the file itself, opened for append. */
 #include "vm/machine.h"
 
 #include "base/clock.h"

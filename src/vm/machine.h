@@ -95,13 +95,13 @@ struct vm {
         struct vm_attached *attached; /* owned: of those that came later */
         size_t n_attached;
         bool has_console;
-        bool ran; /* it got to its first instruction */
-        char *undo_note; /* owned: what could not be given back, for whoever waits for the end */
+        bool ran;           /* it got to its first instruction */
+        char *undo_note;    /* owned: what could not be given back, for whoever waits for the end */
         uint64_t undo_last; /* the entry that undo_add() wrote last */
         size_t next_memory; /* of the plan's shared memory, while it is made */
 
         /* the end that is under way or expected */
-        bool ending;            /* QEMU was told to go: what follows is ending_state */
+        bool ending; /* QEMU was told to go: what follows is ending_state */
         enum vm_state ending_state;
         char *ending_reason; /* owned */
         bool unwinding;
@@ -109,7 +109,8 @@ struct vm {
         const char *undo_kind;     /* NULL: none does */
         unsigned undo_unit;        /* only its entries are undone; 0: all */
         uint64_t stop_deadline_us; /* CLOCK_MONOTONIC */
-        uint64_t boot_us, pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
+        uint64_t boot_us,
+                pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
         bool stop_force;
 
         struct vm_watch *waiters; /* owned: whoever waits for the end besides the operation */
@@ -117,7 +118,7 @@ struct vm {
 
         struct journal *journal; /* open while something is to be undone */
         struct vm_devices *devices;
-        bool claim_waits; /* for vm_devices_changed() */
+        bool claim_waits;    /* for vm_devices_changed() */
         struct ports *ports; /* owned; while an attach looks for free ones */
         struct console *console;
         void (*adopted)(struct vm *vm, void *data);
@@ -134,13 +135,13 @@ int record_write(struct vm *vm, struct error *err);
 /* Without a way to fail: a full disk is a warning. */
 void record_update(struct vm *vm);
 int record_write_definition(struct vm *vm, struct error *err);
-int record_read(struct vm_env *env, const char *name, struct vm **ret, pid_t *ret_pid, uint64_t *ret_start_time,
-                struct error *err);
+int record_read(struct vm_env *env, const char *name, struct vm **ret, pid_t *ret_pid,
+                uint64_t *ret_start_time, struct error *err);
 char *vm_runtime_path(const struct vm *vm, const char *file);
 
 /* step.c */
-bool operation_begin(struct vm *vm, const struct step_table *table, size_t first, size_t last, const char *name,
-                     const struct vm_watch *watch);
+bool operation_begin(struct vm *vm, const struct step_table *table, size_t first, size_t last,
+                     const char *name, const struct vm_watch *watch);
 void step_advance(struct vm *vm);
 /* The step that went on later is done, or failed with err. */
 void step_finish(struct vm *vm, const struct error *err);
@@ -156,8 +157,20 @@ void watch_note(struct vm *vm, const struct vm_watch *watch, const char *note);
 
 /* start.c */
 extern const struct step_table start_table;
-enum { START_STEP_PLAN, START_STEP_FILES, START_STEP_CLAIM, START_STEP_SOCKETS, START_STEP_MEMORY, START_STEP_ACCESS,
-       START_STEP_SPAWN, START_STEP_EXEC, START_STEP_CONNECT, START_STEP_VCPUS, START_STEP_RUN, START_STEP_COUNT };
+enum {
+        START_STEP_PLAN,
+        START_STEP_FILES,
+        START_STEP_CLAIM,
+        START_STEP_SOCKETS,
+        START_STEP_MEMORY,
+        START_STEP_ACCESS,
+        START_STEP_SPAWN,
+        START_STEP_EXEC,
+        START_STEP_CONNECT,
+        START_STEP_VCPUS,
+        START_STEP_RUN,
+        START_STEP_COUNT
+};
 /* How many of them prepare() takes. */
 enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
 
@@ -310,12 +323,12 @@ int acl_grant(const char *path, uid_t uid, bool write, struct error *err);
 /* Both for the socket of a server, to which the user then may connect. -ENOTSOCK: it is none. */
 int acl_look_socket(const char *path, uid_t uid, struct acl_before *ret, struct error *err);
 int acl_grant_socket(const char *path, uid_t uid, struct error *err);
-/* The user's entry and the mask are again as they were. An entry that somebody has removed meanwhile stays away:
- * logind takes its user's at the end of a session. All other entries are left alone. */
+/* The user's entry and the mask are again as they were. An entry that somebody has removed meanwhile stays
+ * away: logind takes its user's at the end of a session. All other entries are left alone. */
 int acl_restore(const char *path, uid_t uid, const struct acl_before *before, struct error *err);
 
-/* access.c: device nodes for QEMU's user. What another machine of the same user has open stays open, and the last
- * of them puts back what was before the first. */
+/* access.c: device nodes for QEMU's user. What another machine of the same user has open stays open, and the
+ * last of them puts back what was before the first. */
 int access_give(struct vm *vm, const char *path, bool write, struct error *err);
 int access_give_socket(struct vm *vm, const char *path, struct error *err);
 int access_take_back(struct vm *vm, const json_t *args, struct error *err);

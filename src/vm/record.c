@@ -67,7 +67,8 @@ static int runtime_folder(const struct vm *vm, struct error *err) {
 int record_write(struct vm *vm, struct error *err) {
         _cleanup_json_ json_t *j = record_json(vm);
         _cleanup_free_ char *text = json_text_pretty(j), *path = vm_runtime_path(vm, "state.json");
-        int r = vm->recorded ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, false, err) : -ENOENT;
+        int r = vm->recorded ? file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, false, err) :
+                               -ENOENT;
 
         if (r == -ENOENT) {
                 r = runtime_folder(vm, err);
@@ -90,7 +91,8 @@ int record_write_definition(struct vm *vm, struct error *err) {
         int r = runtime_folder(vm, err);
 
         if (r >= 0)
-                r = file_write_atomic(AT_FDCWD, path, vm->definition.text, vm->definition.len, 0600, false, err);
+                r = file_write_atomic(AT_FDCWD, path, vm->definition.text, vm->definition.len, 0600, false,
+                                      err);
         if (r >= 0)
                 r = record_write(vm, err);
         if (r >= 0)
@@ -136,10 +138,11 @@ static int record_define(struct vm_env *env, const char *name, const json_t *j, 
         _cleanup_free_ const char **cdroms = xcalloc(json_array_size(list) + 1, sizeof(char *));
         struct def_summary summary;
         size_t n = 0;
-        struct vm_definition d = {
-                .text = text, .len = len, .file = json_get_str(j, "file", name),
-                .directory = json_get_str(j, "directory", "/"), .cdroms = cdroms
-        };
+        struct vm_definition d = { .text = text,
+                                   .len = len,
+                                   .file = json_get_str(j, "file", name),
+                                   .directory = json_get_str(j, "directory", "/"),
+                                   .cdroms = cdroms };
         int r = def_summarize(text, len, d.directory, &summary, err);
 
         if (r < 0)
@@ -160,8 +163,8 @@ static int record_define(struct vm_env *env, const char *name, const json_t *j, 
         return 0;
 }
 
-int record_read(struct vm_env *env, const char *name, struct vm **ret, pid_t *ret_pid, uint64_t *ret_start_time,
-                struct error *err) {
+int record_read(struct vm_env *env, const char *name, struct vm **ret, pid_t *ret_pid,
+                uint64_t *ret_start_time, struct error *err) {
         _cleanup_free_ char *dir = plan_runtime_dir(env->settings, name), *state = NULL, *text = NULL;
         _cleanup_free_ char *id = boot_id();
         _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

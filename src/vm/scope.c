@@ -1,5 +1,6 @@
-/* systemd: each QEMU in a scope of its own in machine.slice, so that it outlives vored.service and is counted and
- * limited on its own. The scope is ordered before vore-guests.service, which powers guests off at shutdown. */
+/* systemd: each QEMU in a scope of its own in machine.slice, so that it outlives vored.service and is counted
+ * and limited on its own. The scope is ordered before vore-guests.service, which powers guests off at
+ * shutdown. */
 #include "vm/machine.h"
 
 #include "base/log.h"
@@ -25,9 +26,10 @@ static int scope_message(struct vm *vm, const char *unit, sd_bus_message *m) {
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'a', "(sv)");
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "PIDs", "au", 1, (uint32_t) vm->process.pid,
-                                          "Description", "s", vm->name, "CollectMode", "s", "inactive-or-failed",
-                                          "Before", "as", 1, "vore-guests.service", "DefaultDependencies", "b", 1);
+                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "PIDs", "au", 1,
+                                          (uint32_t) vm->process.pid, "Description", "s", vm->name,
+                                          "CollectMode", "s", "inactive-or-failed", "Before", "as", 1,
+                                          "vore-guests.service", "DefaultDependencies", "b", 1);
         if (r >= 0 && system)
                 r = sd_bus_message_append(m, "(sv)", "Slice", "s", "machine.slice");
         if (r >= 0)

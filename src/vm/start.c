@@ -15,8 +15,12 @@
 #include <unistd.h>
 
 /* QEMU may fill gigabytes of memory before it speaks; a person can cancel earlier. */
-enum { CONNECT_TIMEOUT_US = 300 * 1000 * 1000, COPY_DEADLINE_MS = 60 * 1000, EXIT_WAIT_US = 2 * 1000 * 1000,
-       ANSWER_TIMEOUT_MS = 30 * 1000 };
+enum {
+        CONNECT_TIMEOUT_US = 300 * 1000 * 1000,
+        COPY_DEADLINE_MS = 60 * 1000,
+        EXIT_WAIT_US = 2 * 1000 * 1000,
+        ANSWER_TIMEOUT_MS = 30 * 1000
+};
 
 /* -- plan: what is to be done, in a worker ------------------------------------------------------- */
 
@@ -79,8 +83,8 @@ static int plan_ask(struct vm *vm, struct error *err) {
         vm_plan_request(vm, &req);
         req.goal = PLAN_ARGV;
         req.display = vm->options.display;
-        int r = work_start(vm->env->loop, "the plan", PLAN_DEADLINE_MS, plan_work, &req, plan_known, vm, &vm->work,
-                           err);
+        int r = work_start(vm->env->loop, "the plan", PLAN_DEADLINE_MS, plan_work, &req, plan_known, vm,
+                           &vm->work, err);
         vm_plan_request_done(&req);
         return r < 0 ? r : 1;
 }
@@ -96,11 +100,12 @@ static void probed(const json_t *result, const struct error *err, pid_t stuck, v
 
 static int plan_begin(struct vm *vm, struct error *err) {
         if (vm->env->captured)
-                return error_set(err, -EOPNOTSUPP, "VORE_HOST_ROOT is set: a captured host starts no machine");
+                return error_set(err, -EOPNOTSUPP,
+                                 "VORE_HOST_ROOT is set: a captured host starts no machine");
         if (!plan_probe_needed(vm->env->settings))
                 return plan_ask(vm, err);
-        int r = work_start(vm->env->loop, "the question what QEMU can do", PLAN_PROBE_DEADLINE_MS, plan_probe_work,
-                           (void *) vm->env->settings, probed, vm, &vm->work, err);
+        int r = work_start(vm->env->loop, "the question what QEMU can do", PLAN_PROBE_DEADLINE_MS,
+                           plan_probe_work, (void *) vm->env->settings, probed, vm, &vm->work, err);
         return r < 0 ? r : 1;
 }
 
@@ -126,8 +131,8 @@ static int step_files(struct vm *vm, struct error *err) {
 
         if (r < 0 || vm->plan->n_copies == 0)
                 return r;
-        r = work_start(vm->env->loop, "copying the VM's own files", COPY_DEADLINE_MS, folder_copy_work, vm, copied,
-                       vm, &vm->work, err);
+        r = work_start(vm->env->loop, "copying the VM's own files", COPY_DEADLINE_MS, folder_copy_work, vm,
+                       copied, vm, &vm->work, err);
         return r < 0 ? r : 1;
 }
 
@@ -165,8 +170,10 @@ static int spice_link(struct vm *vm, const char *own, struct error *err) {
 
         if (!link)
                 return 0;
-        int r = undo_add(vm, "link", json_pack("{s:o, s:o}", "path", json_string_lossy(link), "target",
-                                               json_string_lossy(own)), err);
+        int r = undo_add(
+                vm, "link",
+                json_pack("{s:o, s:o}", "path", json_string_lossy(link), "target", json_string_lossy(own)),
+                err);
         if (r < 0)
                 return r;
         ssize_t n = readlink(link, now, sizeof(now) - 1);
@@ -176,8 +183,8 @@ static int spice_link(struct vm *vm, const char *own, struct error *err) {
                         return 0;
         }
         if (symlink(own, link) < 0)
-                return error_errno(err, errno, "cannot make spice.socket-path %s, a link to the VM's SPICE socket",
-                                   link);
+                return error_errno(err, errno,
+                                   "cannot make spice.socket-path %s, a link to the VM's SPICE socket", link);
         return 0;
 }
 
@@ -237,9 +244,9 @@ static int spawn(struct vm *vm, struct error *err) {
         _cleanup_free_ struct process_file *files = files_of(p);
         _cleanup_free_ char *log = vm_log_path(vm);
         _cleanup_free_ char *instance = plan_instance_dir(vm->env->settings, vm->name);
-        const struct process_fd fds[] = {
-                { PLAN_FD_QMP, vm->qmp_fd }, { PLAN_FD_QMP_USER, vm->qmp_user_fd }, { PLAN_FD_CONSOLE, vm->console_fd }
-        };
+        const struct process_fd fds[] = { { PLAN_FD_QMP, vm->qmp_fd },
+                                          { PLAN_FD_QMP_USER, vm->qmp_user_fd },
+                                          { PLAN_FD_CONSOLE, vm->console_fd } };
         struct process_spec spec = { .argv = p->exact.items,
                                      .log_path = log,
                                      .files = files,
@@ -294,7 +301,8 @@ static int child_reports(sd_event_source *source, int fd, uint32_t revents, void
 }
 
 static int report_watch(struct vm *vm, struct error *err) {
-        int r = sd_event_add_io(vm->env->loop, &vm->report_source, vm->process.report_fd, EPOLLIN, child_reports, vm);
+        int r = sd_event_add_io(vm->env->loop, &vm->report_source, vm->process.report_fd, EPOLLIN,
+                                child_reports, vm);
 
         return r < 0 ? error_errno(err, r, "cannot watch QEMU's start") : 0;
 }
@@ -358,8 +366,9 @@ static int vcpus_ask(struct vm *vm, struct error *err) {
         return r;
 }
 
-/* The first command's reply, not the greeting, proves that the machine is built (qmp.h: ready). The question of the
- * next step goes along, which spares a trip to QEMU and back; the answer comes after ready() all the same. */
+/* The first command's reply, not the greeting, proves that the machine is built (qmp.h: ready). The question
+ * of the next step goes along, which spares a trip to QEMU and back; the answer comes after ready() all the
+ * same. */
 static int step_connect(struct vm *vm, struct error *err) {
         _cleanup_error_ struct error warn = ERROR_INIT;
 
@@ -383,7 +392,8 @@ static int step_vcpus(struct vm *vm, struct error *err) {
         int r = vm->vcpus_asked ? 0 : vcpus_ask(vm, err);
 
         if (r >= 0)
-                r = vm_timer(vm, clock_monotonic_us() + ANSWER_TIMEOUT_MS * UINT64_C(1000), connect_timeout, err);
+                r = vm_timer(vm, clock_monotonic_us() + ANSWER_TIMEOUT_MS * UINT64_C(1000), connect_timeout,
+                             err);
         return r < 0 ? r : 1;
 }
 

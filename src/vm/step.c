@@ -33,23 +33,25 @@ static double seconds_since(uint64_t us) {
 static void step_report(struct vm *vm, const char *name, double seconds) {
         if (vm->op.watch.step)
                 vm->op.watch.step(vm, name, seconds, vm->op.watch.data);
-        vm_event(vm, "step", json_pack("{s:s, s:s, s:o}", "operation", vm->op.name, "name", name, "seconds",
-                                       seconds < 0 ? json_null() : json_real(seconds)));
+        vm_event(vm, "step",
+                 json_pack("{s:s, s:s, s:o}", "operation", vm->op.name, "name", name, "seconds",
+                           seconds < 0 ? json_null() : json_real(seconds)));
 }
 
-bool operation_begin(struct vm *vm, const struct step_table *table, size_t first, size_t last, const char *name,
-                     const struct vm_watch *watch) {
+bool operation_begin(struct vm *vm, const struct step_table *table, size_t first, size_t last,
+                     const char *name, const struct vm_watch *watch) {
         double age;
 
         if (vm->op.table) {
                 vm_operation(vm, &age);
-                watch_refuse(vm, watch, VM_WRONG_STATE, "%s is busy: %s for %.1f s", vm->name, vm->op.name, age);
+                watch_refuse(vm, watch, VM_WRONG_STATE, "%s is busy: %s for %.1f s", vm->name, vm->op.name,
+                             age);
                 return false;
         }
-        vm->op = (struct operation) {
+        vm->op = (struct operation){
                 .table = table,
                 .name = name,
-                .watch = watch ? *watch : (struct vm_watch) { 0 },
+                .watch = watch ? *watch : (struct vm_watch){ 0 },
                 .began_us = clock_monotonic_us(),
                 .step = first,
                 .last = last,
@@ -135,7 +137,7 @@ void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, 
 
         if (!op.table)
                 return;
-        vm->op = (struct operation) { 0 };
+        vm->op = (struct operation){ 0 };
         if (outcome == VM_DONE && op.table == &start_table)
                 vm_log_note(vm, "%s done in %.0f ms", op.name, result.seconds * 1000);
         if (op.watch.done)
@@ -151,7 +153,8 @@ void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, 
                 vm->env->idle(vm, vm->env->data);
 }
 
-void watch_refuse(struct vm *vm, const struct vm_watch *watch, enum vm_outcome outcome, const char *fmt, ...) {
+void watch_refuse(struct vm *vm, const struct vm_watch *watch, enum vm_outcome outcome, const char *fmt,
+                  ...) {
         _cleanup_free_ char *text = NULL;
         va_list ap;
 
@@ -160,10 +163,10 @@ void watch_refuse(struct vm *vm, const struct vm_watch *watch, enum vm_outcome o
                 log_oom();
         va_end(ap);
         if (watch && watch->done)
-                watch->done(vm, &(struct vm_result) { .outcome = outcome, .message = text }, watch->data);
+                watch->done(vm, &(struct vm_result){ .outcome = outcome, .message = text }, watch->data);
 }
 
 void watch_note(struct vm *vm, const struct vm_watch *watch, const char *note) {
         if (watch && watch->done)
-                watch->done(vm, &(struct vm_result) { .outcome = VM_DONE, .note = note }, watch->data);
+                watch->done(vm, &(struct vm_result){ .outcome = VM_DONE, .note = note }, watch->data);
 }

@@ -21,7 +21,8 @@ static int step_powerdown(struct vm *vm, struct error *err) {
         int r;
 
         if (!vm->qmp_ready)
-                return error_set(err, -ENOTCONN, "QEMU's monitor cannot be reached: vore kill %s ends it", vm->name);
+                return error_set(err, -ENOTCONN, "QEMU's monitor cannot be reached: vore kill %s ends it",
+                                 vm->name);
         r = qmp_execute(vm->qmp, "cont", NULL, 0, NULL, NULL, err);
         if (r >= 0)
                 r = qmp_execute(vm->qmp, "system_powerdown", NULL, 0, pressed, vm, err);
@@ -29,16 +30,17 @@ static int step_powerdown(struct vm *vm, struct error *err) {
         return r < 0 ? r : 1;
 }
 
-/* A button that nobody listens to is lost. It is not pressed again without being asked for: there are guests that take
- * the second time as the revocation of the first. */
+/* A button that nobody listens to is lost. It is not pressed again without being asked for: there are guests
+ * that take the second time as the revocation of the first. */
 static char *ignored(const struct vm *vm) {
         uint64_t age = vm->boot_us ? vm->pressed_us - vm->boot_us : UINT64_MAX;
 
         if (age > BOOT_US)
                 return xstrdup("the guest did not react to the power button");
-        return xasprintf("the guest did not react to the power button, which was pressed %.1f s after it began to boot, "
-                         "perhaps before it listened; again: vore stop %s; end it: vore kill %s", (double) age / 1e6,
-                         vm->name, vm->name);
+        return xasprintf("the guest did not react to the power button, which was pressed %.1f s after it "
+                         "began to boot, "
+                         "perhaps before it listened; again: vore stop %s; end it: vore kill %s",
+                         (double) age / 1e6, vm->name, vm->name);
 }
 
 /* In whatever step it is: QEMU itself may be what does not answer. */

@@ -1,5 +1,5 @@
-/* The journal's kinds of entries. An entry is written before its effect and struck after its undo; each undo may
- * find the effect not there. */
+/* The journal's kinds of entries. An entry is written before its effect and struck after its undo; each undo
+ * may find the effect not there. */
 #include "vm/machine.h"
 
 #include "base/file.h"
@@ -78,12 +78,8 @@ static int undo_jack(struct vm *vm, const json_t *args, struct error *err) {
 }
 
 static const struct undo_kind kinds[] = {
-        { "file", undo_file },
-        { "folder", undo_folder },
-        { "device", devices_give_back },
-        { "link", undo_link },
-        { "acl", access_take_back },
-        { "jack", undo_jack },
+        { "file", undo_file }, { "folder", undo_folder },   { "device", devices_give_back },
+        { "link", undo_link }, { "acl", access_take_back }, { "jack", undo_jack },
 };
 
 int undo_open(struct vm *vm, struct error *err) {
@@ -176,7 +172,8 @@ static bool unwind(struct vm *vm) {
                 const struct undo_kind *kind = kind_find(n.kind);
                 test_kill("undo", n.kind, "before");
                 int r = kind ? kind->undo(vm, n.args, &err) :
-                               error_set(&err, -EINVAL, "the journal has an entry of an unknown kind \"%s\"", n.kind);
+                               error_set(&err, -EINVAL, "the journal has an entry of an unknown kind \"%s\"",
+                                         n.kind);
                 if (r > 0) {
                         vm->undo_id = n.id;
                         vm->undo_kind = kind->name;

@@ -30,7 +30,7 @@ static void definition_done(struct vm_definition *d) {
         free((char *) d->file);
         free((char *) d->directory);
         strings_free(d->cdroms, d->n_cdroms);
-        *d = (struct vm_definition) { 0 };
+        *d = (struct vm_definition){ 0 };
 }
 
 struct vm *vm_new(struct vm_env *env, const struct def_summary *summary) {
@@ -50,7 +50,8 @@ bool vm_active(const struct vm *vm) {
                vm->state == VM_STOPPING;
 }
 
-int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary, struct error *err) {
+int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary,
+              struct error *err) {
         if (vm_active(vm) || vm->state == VM_PREPARED || vm->op.table)
                 return error_set(err, -EBUSY, "%s is %s", vm->name, vm_state_name(vm->state));
         struct vm_definition copy = {
@@ -79,14 +80,14 @@ int vm_note(struct vm *vm, struct error *err) {
 
 static void options_done(struct vm_start_options *o) {
         strings_free(o->cdroms, o->n_cdroms);
-        *o = (struct vm_start_options) { 0 };
+        *o = (struct vm_start_options){ 0 };
 }
 
 /* The daemon ends: whoever waits learns it. No operation is left that a pending reply could go on with. */
 static void watches_refuse(struct vm *vm) {
         struct vm_watch watch = vm->op.watch;
 
-        vm->op.watch = (struct vm_watch) { 0 };
+        vm->op.watch = (struct vm_watch){ 0 };
         watch_refuse(vm, &watch, VM_ERROR, "vored ends; %s is left as it is", vm->name);
         for (size_t i = 0; i < vm->n_waiters; i++)
                 watch_refuse(vm, &vm->waiters[i], VM_ERROR, "vored ends; %s is left as it is", vm->name);
@@ -203,18 +204,18 @@ void vm_add_uses(const struct vm *vm, struct vm_uses *ret) {
         ret->memory += vm->summary.memory;
         ret->disks = xrealloc(ret->disks, ret->n_disks + n + 1, sizeof(*ret->disks));
         json_array_foreach (vm->disks, i, item) {
-                ret->disks[ret->n_disks++] = (struct complete_use) {
-                        .vm = vm->name, .path = json_get_str(item, "path", ""),
-                        .read_only = json_get_bool(item, "read_only", false)
-                };
+                ret->disks[ret->n_disks++] =
+                        (struct complete_use){ .vm = vm->name,
+                                               .path = json_get_str(item, "path", ""),
+                                               .read_only = json_get_bool(item, "read_only", false) };
         }
         ret->devices = xrealloc(ret->devices, ret->n_devices + n_devices + vm->n_attached + 1,
                                 sizeof(*ret->devices));
         json_array_foreach (vm->addresses, i, item) {
-                ret->devices[ret->n_devices++] = (struct complete_device) {
-                        .vm = vm->name, .address = json_get_str(item, "address", ""),
-                        .iommu_group = (int) json_get_int(item, "group", -1)
-                };
+                ret->devices[ret->n_devices++] =
+                        (struct complete_device){ .vm = vm->name,
+                                                  .address = json_get_str(item, "address", ""),
+                                                  .iommu_group = (int) json_get_int(item, "group", -1) };
         }
         for (i = 0; i < vm->n_attached; i++)
                 ret->devices[ret->n_devices++] =
@@ -260,11 +261,15 @@ void vm_plan_request(struct vm *vm, struct plan_request *ret) {
 
         for (size_t i = 0; i < n; i++)
                 cdroms[i] = i < d->n_cdroms ? d->cdroms[i] : vm->options.cdroms[i - d->n_cdroms];
-        *ret = (struct plan_request) {
-                .text = d->text, .len = d->len, .file = d->file, .directory = d->directory, .cdroms = cdroms,
-                .n_cdroms = n, .settings = vm->env->settings,
-                .uid = vm->env->separate ? (uid_t) vm->env->settings->qemu.uid_first : vm->env->user
-        };
+        *ret = (struct plan_request){ .text = d->text,
+                                      .len = d->len,
+                                      .file = d->file,
+                                      .directory = d->directory,
+                                      .cdroms = cdroms,
+                                      .n_cdroms = n,
+                                      .settings = vm->env->settings,
+                                      .uid = vm->env->separate ? (uid_t) vm->env->settings->qemu.uid_first :
+                                                                 vm->env->user };
         if (vm->env->uses)
                 vm->env->uses(vm, &uses, vm->env->data);
         vm_uses_request(&uses, ret);
@@ -416,7 +421,7 @@ static void shoot(struct vm *vm, const char *command, const struct vm_watch *wat
                 return;
         }
         shot = xcalloc(1, sizeof(*shot));
-        *shot = (struct shot) { vm, *watch, command };
+        *shot = (struct shot){ vm, *watch, command };
         if (qmp_execute(vm->qmp, command, NULL, 10 * 1000, shot_answered, shot, &err) < 0) {
                 free(shot);
                 watch_refuse(vm, watch, VM_ERROR, "%s", error_text(&err));
@@ -426,7 +431,8 @@ static void shoot(struct vm *vm, const char *command, const struct vm_watch *wat
 static bool runs(struct vm *vm, const struct vm_watch *watch) {
         if (vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->op.table)
                 return true;
-        watch_refuse(vm, watch, VM_WRONG_STATE, "%s is not running, it is %s", vm->name, vm_state_name(vm->state));
+        watch_refuse(vm, watch, VM_WRONG_STATE, "%s is not running, it is %s", vm->name,
+                     vm_state_name(vm->state));
         return false;
 }
 

@@ -36,8 +36,8 @@ struct vm_access {
         int user, mask;
 };
 
-/* What other machines that run have. The arrays are freed by vm_uses_done(), their strings are borrowed until the
- * loop goes on. */
+/* What other machines that run have. The arrays are freed by vm_uses_done(), their strings are borrowed until
+ * the loop goes on. */
 struct vm_uses {
         struct complete_use *disks;
         size_t n_disks;
@@ -54,18 +54,18 @@ void vm_uses_done(struct vm_uses *uses);
 struct vm_env {
         sd_event *loop;
         const struct settings *settings;
-        sd_bus *bus;  /* systemd's, for scopes; NULL: none */
-        gid_t group;  /* of sockets, instance folders and logs; (gid_t) -1: leave */
-        uid_t user;   /* [qemu] user; (uid_t) -1: a number per VM, or the daemon's own user */
+        sd_bus *bus;      /* systemd's, for scopes; NULL: none */
+        gid_t group;      /* of sockets, instance folders and logs; (gid_t) -1: leave */
+        uid_t user;       /* [qemu] user; (uid_t) -1: a number per VM, or the daemon's own user */
         gid_t user_group; /* its group */
-        bool separate; /* a number per VM (system mode without [qemu] user) */
-        bool captured; /* VORE_HOST_ROOT: nothing can be started */
+        bool separate;    /* a number per VM (system mode without [qemu] user) */
+        bool captured;    /* VORE_HOST_ROOT: nothing can be started */
 
         /* Something happened; data is stolen. */
         void (*event)(struct vm *vm, const char *event, json_t *event_data, void *data);
         void (*uses)(const struct vm *vm, struct vm_uses *ret, void *data);
-        /* Is somebody else of this daemon about to bind the device or to give it back? Then a start waits with its
-         * claim for vm_devices_changed(). */
+        /* Is somebody else of this daemon about to bind the device or to give it back? Then a start waits
+         * with its claim for vm_devices_changed(). */
         bool (*device_busy)(const char *address, void *data);
         /* A machine without operation and process: an operation just ended. */
         void (*idle)(struct vm *vm, void *data);
@@ -75,8 +75,8 @@ struct vm_env {
 /* How an operation ended. */
 enum vm_outcome {
         VM_DONE,
-        VM_WRONG_STATE,  /* refused: another operation, or a state it does not go with */
-        VM_INVALID,      /* the definition has faults */
+        VM_WRONG_STATE, /* refused: another operation, or a state it does not go with */
+        VM_INVALID,     /* the definition has faults */
         VM_START_FAILED,
         VM_STOP_TIMEOUT,   /* the guest ignored the power button and runs on */
         VM_DETACH_TIMEOUT, /* the guest did not let go of a device */
@@ -111,9 +111,10 @@ struct vm_definition {
 
 /* A machine in state loaded. */
 struct vm *vm_new(struct vm_env *env, const struct def_summary *summary);
-/* Replaces the definition; only while nothing runs (-EBUSY). Copies everything. The copy in the run-time folder,
- * which outlives the daemon, is written unless the definition is saved. */
-int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary, struct error *err);
+/* Replaces the definition; only while nothing runs (-EBUSY). Copies everything. The copy in the run-time
+ * folder, which outlives the daemon, is written unless the definition is saved. */
+int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary,
+              struct error *err);
 void vm_set_saved(struct vm *vm, bool saved);
 /* Writes the copy in the run-time folder, for one that is not saved any more. */
 int vm_note(struct vm *vm, struct error *err);
@@ -198,8 +199,8 @@ void vm_log_cut(struct vm *vm);
 /* Makes the instance folder of NAME, as a start does; *ret is the number that it belongs to, (uid_t) -1: the
  * daemon's own user. */
 int vm_folder(const struct vm_env *env, const char *name, uid_t *ret, struct error *err);
-/* Makes the copies that the plan asks for, as uid, for a command line that is run by hand. Blocks and gives up the
- * process's rights: only in a worker, as its last act. */
+/* Makes the copies that the plan asks for, as uid, for a command line that is run by hand. Blocks and gives
+ * up the process's rights: only in a worker, as its last act. */
 int vm_copies(const struct vm_env *env, const struct plan *plan, uid_t uid, struct error *err);
 /* Makes the folder in which a QEMU that is run by hand makes the files of shared memory. fresh: what is
  * there, maybe of another size, goes; not for a machine that runs. */
@@ -208,8 +209,8 @@ int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fr
 /* -- after the daemon's own end ------------------------------------------------------------------ */
 
 /* Reads the run-time folder of NAME, if there is one of this boot: a machine with its definition, state and,
- * if QEMU is there, a connection to it being made. -ENOENT: nothing there. done() is called once, maybe at once,
- * when its state is known. */
+ * if QEMU is there, a connection to it being made. -ENOENT: nothing there. done() is called once, maybe at
+ * once, when its state is known. */
 int vm_adopt(struct vm_env *env, const char *name, void (*done)(struct vm *vm, void *data), void *data,
              struct vm **ret, struct error *err);
 

@@ -54,7 +54,7 @@ static char *no_such_machine(const json_t *params) {
         struct strbuf b = STRBUF_INIT;
         size_t i;
 
-        json_array_foreach(candidates, i, item) {
+        json_array_foreach (candidates, i, item) {
                 const char *candidate = json_is_string(item) ? json_string_value(item) : "";
                 unsigned distance = str_distance(name, candidate);
 
@@ -152,7 +152,7 @@ bool faults_have_error(const json_t *faults) {
         const json_t *fault;
         size_t i;
 
-        json_array_foreach(faults, i, fault) {
+        json_array_foreach (faults, i, fault) {
                 if (!str_eq(json_get_str(fault, "severity", "error"), "warning"))
                         return true;
         }
@@ -164,10 +164,10 @@ json_t *faults_without(const json_t *faults, const json_t *known) {
         json_t *rest = json_array(), *fault, *other;
         size_t i, k;
 
-        json_array_foreach(faults, i, fault) {
+        json_array_foreach (faults, i, fault) {
                 bool found = false;
 
-                json_array_foreach(known, k, other) {
+                json_array_foreach (known, k, other) {
                         bool same = true;
 
                         for (size_t n = 0; n < ARRAY_SIZE(keys); n++)
@@ -187,7 +187,7 @@ static json_t *fault_escaped(const json_t *fault) {
         const char *key;
         void *next;
 
-        json_object_foreach_safe(copy, next, key, value) {
+        json_object_foreach_safe (copy, next, key, value) {
                 _cleanup_free_ char *text =
                         json_is_string(value) ? output_escaped(json_string_value(value)) : NULL;
 

@@ -42,14 +42,14 @@ int verb_list(struct cli *c) {
 
         if (r != EXIT_DONE)
                 return r;
-        json_array_foreach(json_object_get(reply, "notes"), i, note) {
+        json_array_foreach (json_object_get(reply, "notes"), i, note) {
                 if (json_is_string(note))
                         cli_note(c, "%s", json_string_value(note));
         }
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref(json_object_get(reply, "machines")));
         table_init(&t, titles, 1 << 2 | 1 << 3 | 1 << 4);
-        json_array_foreach(json_object_get(reply, "machines"), i, machine) {
+        json_array_foreach (json_object_get(reply, "machines"), i, machine) {
                 add_machine(&t, machine);
         }
         table_print(&t, stdout, c->terminal, c->color);
@@ -72,7 +72,7 @@ int verb_disk_presets(struct cli *c) {
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref(json_object_get(reply, "presets")));
         table_init(&t, titles, 0);
-        json_array_foreach(json_object_get(reply, "presets"), i, preset) {
+        json_array_foreach (json_object_get(reply, "presets"), i, preset) {
                 table_add(&t, json_get_str(preset, "name", ""), COLOR_NONE);
                 table_add(&t, json_get_str(preset, "description", ""), COLOR_NONE);
         }

@@ -93,7 +93,7 @@ static void add_data(struct strbuf *b, const json_t *data) {
         const json_t *value;
         const char *key;
 
-        json_object_foreach((json_t *) data, key, value) {
+        json_object_foreach ((json_t *) data, key, value) {
                 _cleanup_free_ char *text =
                         json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
 
@@ -134,7 +134,7 @@ static int event_reply(const json_t *params, void *arg) {
                 print_event_line(c, event, json_get_str(event, "vm", NULL), data);
                 return cli_flush(EXIT_DONE);
         }
-        json_array_foreach(json_object_get(data, "machines"), i, machine) {
+        json_array_foreach (json_object_get(data, "machines"), i, machine) {
                 _cleanup_json_ json_t *state = json_object();
 
                 json_put_str(state, "state", json_get_str(machine, "state", "?"));
@@ -217,7 +217,7 @@ int verb_qemucmd(struct cli *c) {
                 return EXIT_FAILED;
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, json_incref(json_object_get(reply, "arguments")));
-        json_array_foreach(json_object_get(reply, "arguments"), i, argument) {
+        json_array_foreach (json_object_get(reply, "arguments"), i, argument) {
                 strbuf_add(&b, i ? " " : "");
                 strbuf_add_shell(&b, json_is_string(argument) ? json_string_value(argument) : "");
         }

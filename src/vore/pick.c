@@ -38,7 +38,7 @@ static size_t find_fitting(const json_t *machines, unsigned mask, const char **r
         const json_t *machine;
         size_t i, n = 0;
 
-        json_array_foreach(machines, i, machine) {
+        json_array_foreach (machines, i, machine) {
                 const char *name = json_get_str(machine, "name", NULL);
 
                 if (name && (!mask || (state_is(json_get_str(machine, "state", "")) & mask))) {
@@ -53,10 +53,10 @@ static void list_states(struct strbuf *b, const json_t *machines, unsigned mask)
         const json_t *machine;
         size_t i, width = 0;
 
-        json_array_foreach(machines, i, machine) {
+        json_array_foreach (machines, i, machine) {
                 width = MAX(width, output_width(json_get_str(machine, "name", "")));
         }
-        json_array_foreach(machines, i, machine) {
+        json_array_foreach (machines, i, machine) {
                 const char *state = json_get_str(machine, "state", "");
                 _cleanup_free_ char *name = output_escaped(json_get_str(machine, "name", ""));
 

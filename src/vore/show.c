@@ -58,7 +58,7 @@ static void add_value(struct strbuf *b, const char *key, const json_t *value) {
                 strbuf_add(b, json_is_true(value) ? "true" : "false");
         else if (json_is_array(value)) {
                 strbuf_add(b, "[");
-                json_array_foreach(value, i, item) {
+                json_array_foreach (value, i, item) {
                         strbuf_add(b, i ? ", " : "");
                         add_value(b, NULL, item);
                 }
@@ -95,7 +95,7 @@ static void add_section(struct strbuf *b, const char *name, const json_t *sectio
         strbuf_add(b, list ? "[[" : "[");
         add_key(b, name);
         strbuf_add(b, list ? "]]\n" : "]\n");
-        json_object_foreach((json_t *) section, key, value) {
+        json_object_foreach ((json_t *) section, key, value) {
                 size_t start = b->len;
 
                 add_key(b, key);
@@ -112,11 +112,11 @@ void show_text(struct strbuf *b, const json_t *definition, bool color) {
         const char *name;
         size_t i;
 
-        json_object_foreach((json_t *) definition, name, section) {
+        json_object_foreach ((json_t *) definition, name, section) {
                 /* [machine] may stand at the top level once more, as scripts see it. */
                 if (json_is_object(section) && !has_origin(section))
                         add_section(b, name, section, false, color);
-                json_array_foreach(section, i, item) {
+                json_array_foreach (section, i, item) {
                         if (json_is_object(item))
                                 add_section(b, str_eq(name, "disks") ? "disk" : name, item, true, color);
                 }

@@ -106,7 +106,7 @@ static int stop_all(struct cli *c) {
                 return r;
         machines = json_object_get(reply, "machines");
         calls = xcalloc(json_array_size(machines) + 1, sizeof(*calls));
-        json_array_foreach(machines, i, machine) {
+        json_array_foreach (machines, i, machine) {
                 if (!state_runs(json_get_str(machine, "state", "")))
                         continue;
                 calls[n].name = json_get_str(machine, "name", "");

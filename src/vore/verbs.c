@@ -35,8 +35,8 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false,
                          false },
         [OPTION_VM] = { "vm", "NAME", "the VM, as NAME", 0, false, false },
-        [OPTION_EMIT] = { "emit", "KIND", "print what claims the reserved devices while the host boots", 0, false,
-                          false },
+        [OPTION_EMIT] = { "emit", "KIND", "print what claims the reserved devices while the host boots", 0,
+                          false, false },
         [OPTION_INSTALL] = { "install", "KIND", "install it, or make it anew", 0, false, false },
         [OPTION_REMOVE] = { "remove", "KIND", "take it away again", 0, false, false },
         [OPTION_KEEP] = { "keep", NULL, "attach a USB device again when it comes back; not for PCI devices",
@@ -56,7 +56,8 @@ const struct verb verbs[] = {
           "load a definition and start it", "Disks of --cdrom are there for this one start." },
         { "check", NULL, "FILE", OPT(OPTION_CONFIG), NEED_NONE, verb_check,
           "say everything that is wrong with a definition on this host",
-          "Needs no daemon and changes nothing. When a daemon answers, and --config is not given, what it says is "
+          "Needs no daemon and changes nothing. When a daemon answers, and --config is not given, what it "
+          "says is "
           "the answer: it knows its settings and which disks other VMs use." },
         { "prepare", NULL, "[NAME]", START_OPTIONS, NEED_IDLE, verb_start, "claim what a VM needs",
           "What was claimed is kept until the VM is started and ends, or is stopped." },
@@ -85,40 +86,53 @@ const struct verb verbs[] = {
           "make an empty disk",
           "SIZE is a number with a unit, such as 40G. The disk belongs to the caller; nothing is ever "
           "overwritten. Needs qemu-img, but no daemon." },
-        { "attach", NULL, "ADDR [NAME]", OPT(OPTION_KEEP) | OPT(OPTION_FORCE) | OPT(OPTION_GROUP), NEED_RUNNING,
-          verb_attach, "give a device of the host to a VM that runs",
-          "ADDR is the address of a PCI device, such as 0b:00.3 (see vore devices); USB devices are not supported by "
-          "this version. The device is checked and claimed as at a start, and given back when it is detached or the "
+        { "attach", NULL, "ADDR [NAME]", OPT(OPTION_KEEP) | OPT(OPTION_FORCE) | OPT(OPTION_GROUP),
+          NEED_RUNNING, verb_attach, "give a device of the host to a VM that runs",
+          "ADDR is the address of a PCI device, such as 0b:00.3 (see vore devices); USB devices are not "
+          "supported by "
+          "this version. The device is checked and claimed as at a start, and given back when it is detached "
+          "or the "
           "VM ends. With --group the functions of one slot come together; each slot takes one of the VM's "
           "hotplug-ports. The definition stays as it is." },
         { "detach", NULL, "ADDR [NAME]", OPT(OPTION_TIMEOUT), NEED_RUNNING, verb_detach,
           "take an attached device away from a VM",
-          "What was attached together goes together. The guest has to let go of it: it is asked, and when the time is "
-          "over it keeps the device and the exit status is 1. Once it has let go, the host has the device back." },
-        { "reserve", NULL, "[ADDR]", OPT(OPTION_EMIT) | OPT(OPTION_INSTALL) | OPT(OPTION_REMOVE), NEED_NONE, verb_reserve,
-          "claim the reserved devices now, or one",
-          "Binds what saved definitions reserve to vfio-pci, and shows each device, its VMs and its state. With ADDR "
-          "any device that a guest may have. Exit status 1 when one cannot be had. With an option, instead: KIND is udev, "
-          "initramfs-tools or dracut (only printed). What is installed claims a device before the host's driver sees "
+          "What was attached together goes together. The guest has to let go of it: it is asked, and when "
+          "the time is "
+          "over it keeps the device and the exit status is 1. Once it has let go, the host has the device "
+          "back." },
+        { "reserve", NULL, "[ADDR]", OPT(OPTION_EMIT) | OPT(OPTION_INSTALL) | OPT(OPTION_REMOVE), NEED_NONE,
+          verb_reserve, "claim the reserved devices now, or one",
+          "Binds what saved definitions reserve to vfio-pci, and shows each device, its VMs and its state. "
+          "With ADDR "
+          "any device that a guest may have. Exit status 1 when one cannot be had. With an option, instead: "
+          "KIND is udev, "
+          "initramfs-tools or dracut (only printed). What is installed claims a device before the host's "
+          "driver sees "
           "it, as long as its address and its ids are the same." },
-        { "release", NULL, "[ADDR]", 0, NEED_NONE, verb_reserve,
-          "give reserved devices back to the host",
-          "Until the next start of the daemon, or vore reserve. Without ADDR all that no VM uses: reserved ones, those "
+        { "release", NULL, "[ADDR]", 0, NEED_NONE, verb_reserve, "give reserved devices back to the host",
+          "Until the next start of the daemon, or vore reserve. Without ADDR all that no VM uses: reserved "
+          "ones, those "
           "claimed by hand, and those that rebind = \"never\" left on vfio-pci." },
         { "cdrom", NULL, "[NAME] [ISO]", 0, NEED_RUNNING, NULL, "change the medium", NULL },
         { "looking-glass", "lg", "[NAME]", OPT(OPTION_VM), NEED_RUNNING, verb_looking_glass,
           "start Looking Glass for a VM",
-          "Becomes looking-glass-client, wired to the VM's shared memory and SPICE socket; what stands behind -- goes to "
+          "Becomes looking-glass-client, wired to the VM's shared memory and SPICE socket; what stands "
+          "behind -- goes to "
           "it. LOOKING_GLASS names another client. A VM that is just starting is waited for.",
           true },
         { "spice", NULL, "[NAME]", 0, NEED_RUNNING, verb_spice, "start a SPICE viewer for a VM",
-          "Becomes remote-viewer, else spicy, else what VORE_SPICE_VIEWER names, on the VM's SPICE socket. A VM that is "
+          "Becomes remote-viewer, else spicy, else what VORE_SPICE_VIEWER names, on the VM's SPICE socket. A "
+          "VM that is "
           "just starting is waited for." },
-        { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_start, "start the Scream receiver for a VM",
-          "It runs in the background, as who called, and ends with the VM. VORE_SCREAM names the receiver; else it is "
-          "scream, or one of scream-ivshmem-pulse, -alsa and -jack, in PATH. What it says is in scream-NAME.log in the "
+        { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_start,
+          "start the Scream receiver for a VM",
+          "It runs in the background, as who called, and ends with the VM. VORE_SCREAM names the receiver; "
+          "else it is "
+          "scream, or one of scream-ivshmem-pulse, -alsa and -jack, in PATH. What it says is in "
+          "scream-NAME.log in the "
           "session's run-time folder." },
-        { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_stop, "stop the Scream receiver of a VM", NULL },
+        { "scream stop", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_stop,
+          "stop the Scream receiver of a VM", NULL },
         { "devices", NULL, "", OPT(OPTION_USB), NEED_NONE, verb_devices,
           "list the host's PCI devices, and whether each can be passed through",
           "A tree by IOMMU group: what is in one group is passed to one VM together. Of each device: who "

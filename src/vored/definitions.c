@@ -39,12 +39,13 @@ static int parse(struct rpc_call *call, const struct vm_definition *d, unsigned 
 static void fail_busy(struct rpc_call *call, const struct vm *vm, const char *what) {
         double age = 0;
         const char *operation = vm_operation(vm, &age);
-        _cleanup_free_ char *text = xasprintf("%s is %s: it cannot be %s now (vore stop %s ends it)", vm_name(vm),
-                                              vm_state_name(vm_state(vm)), what, vm_name(vm));
+        _cleanup_free_ char *text = xasprintf("%s is %s: it cannot be %s now (vore stop %s ends it)",
+                                              vm_name(vm), vm_state_name(vm_state(vm)), what, vm_name(vm));
 
-        rpc_fail(call, "WrongState", json_pack("{s:s, s:s, s:s?, s:o, s:s}", "name", vm_name(vm), "state",
-                                               vm_state_name(vm_state(vm)), "operation", operation, "seconds",
-                                               operation ? json_real(age) : json_null(), "message", text));
+        rpc_fail(call, "WrongState",
+                 json_pack("{s:s, s:s, s:s?, s:o, s:s}", "name", vm_name(vm), "state",
+                           vm_state_name(vm_state(vm)), "operation", operation, "seconds",
+                           operation ? json_real(age) : json_null(), "message", text));
 }
 
 static bool busy(const struct vm *vm) {
@@ -54,8 +55,8 @@ static bool busy(const struct vm *vm) {
 }
 
 /* Puts the definition in the place of what is there. */
-static int replace(struct manager *m, const struct vm_definition *d, const struct def_summary *summary, bool save,
-                   struct error *err) {
+static int replace(struct manager *m, const struct vm_definition *d, const struct def_summary *summary,
+                   bool save, struct error *err) {
         struct machine *machine = machine_find(m, summary->name);
         struct vm *vm = machine ? machine->vm : NULL;
         bool saved = save || (vm && vm_saved(vm)), known = vm;
@@ -105,8 +106,9 @@ static void saved_answer(struct manager *m, void *data) {
         if (!faults) /* it was forgotten: whatever is wrong is not about it */
                 json_array_clear(notes);
         json_array_foreach (notes, i, note) {
-                json_push(faults, json_pack("{s:s, s:i, s:i, s:s, s:s, s:O, s:n}", "file", s->name, "line", 0, "column",
-                                            0, "severity", "warning", "key", "reserve", "message", note, "hint"));
+                json_push(faults, json_pack("{s:s, s:i, s:i, s:s, s:s, s:O, s:n}", "file", s->name, "line", 0,
+                                            "column", 0, "severity", "warning", "key", "reserve", "message",
+                                            note, "hint"));
         }
         if (s->purge)
                 purge(m, s->call, s->name);
@@ -118,7 +120,8 @@ static void saved_answer(struct manager *m, void *data) {
 }
 
 /* Answers the call when all devices are where the saved definitions want them. reply is stolen. */
-static void saved(struct manager *m, struct rpc_call *call, const char *name, json_t *reply, bool with_folder) {
+static void saved(struct manager *m, struct rpc_call *call, const char *name, json_t *reply,
+                  bool with_folder) {
         struct saved *s = xcalloc(1, sizeof(*s));
 
         *s = (struct saved){ call, reply, xstrdup(name), with_folder };
@@ -134,8 +137,8 @@ static void checked(const json_t *result, const struct error *err, pid_t stuck, 
         struct rpc_call *call = data;
 
         if (result)
-                rpc_reply(call, json_pack("{s:s?, s:b, s:O}", "name", json_get_str(result, "name", ""), "saved", 0,
-                                          "faults", json_object_get(result, "faults")));
+                rpc_reply(call, json_pack("{s:s?, s:b, s:O}", "name", json_get_str(result, "name", ""),
+                                          "saved", 0, "faults", json_object_get(result, "faults")));
         else
                 method_fail(call, err);
 }
@@ -144,18 +147,24 @@ static void dry_run(struct manager *m, struct rpc_call *call, const struct vm_de
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_uses_ struct vm_uses uses = { 0 };
         struct def_summary summary = { 0 };
-        struct plan_request req = {
-                .text = d->text, .len = d->len, .file = d->file, .directory = d->directory, .def_flags = flags,
-                .cdroms = d->cdroms, .n_cdroms = d->n_cdroms, .settings = m->settings, .goal = PLAN_CHECK,
-                .uid = (uid_t) -1
-        };
+        struct plan_request req = { .text = d->text,
+                                    .len = d->len,
+                                    .file = d->file,
+                                    .directory = d->directory,
+                                    .def_flags = flags,
+                                    .cdroms = d->cdroms,
+                                    .n_cdroms = d->n_cdroms,
+                                    .settings = m->settings,
+                                    .goal = PLAN_CHECK,
+                                    .uid = (uid_t) -1 };
         struct work *work;
 
         (void) def_summarize(d->text, d->len, d->directory, &summary, NULL);
         struct machine *self = machine_find(m, summary.name);
         machines_uses(self ? self->vm : NULL, &uses, m);
         vm_uses_request(&uses, &req);
-        if (work_start(m->loop, "the check", PLAN_DEADLINE_MS, plan_work, &req, checked, call, &work, &err) < 0)
+        if (work_start(m->loop, "the check", PLAN_DEADLINE_MS, plan_work, &req, checked, call, &work, &err) <
+            0)
                 method_fail(call, &err);
 }
 
@@ -181,8 +190,8 @@ static void load(struct manager *m, struct rpc_call *call, const struct vm_defin
         }
         machine = machine_find(m, summary.name);
         events_machine(m, summary.name, "loaded", json_pack("{s:b}", "saved", vm_saved(machine->vm)));
-        json_t *reply = json_pack("{s:s, s:b, s:o}", "name", summary.name, "saved", vm_saved(machine->vm), "faults",
-                                  diags_to_json(&p.diags));
+        json_t *reply = json_pack("{s:s, s:b, s:o}", "name", summary.name, "saved", vm_saved(machine->vm),
+                                  "faults", diags_to_json(&p.diags));
         if (save)
                 saved(m, call, summary.name, reply, false);
         else
@@ -289,8 +298,8 @@ static void purge(struct manager *m, struct rpc_call *call, const char *name) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct work *work;
 
-        if (work_start(m->loop, "removing the instance folder", PURGE_DEADLINE_MS, purge_work, dir, purged, call, &work,
-                       &err) < 0)
+        if (work_start(m->loop, "removing the instance folder", PURGE_DEADLINE_MS, purge_work, dir, purged,
+                       call, &work, &err) < 0)
                 method_fail(call, &err);
 }
 

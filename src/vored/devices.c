@@ -131,7 +131,8 @@ void method_devices(struct rpc_call *call, const json_t *params, void *manager) 
         _cleanup_json_ json_t *reserved = reserve_to_json(m, NULL), *notes = reserve_notes(m, NULL),
                               *rules = boot_rules_notes(m);
         json_array_extend(notes, rules);
-        struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices, reserved, notes };
+        struct devices_request req = { m->settings->vore.runtime_dir, uses.devices, uses.n_devices, reserved,
+                                       notes };
         if (work_start(m->loop, "the devices", DEADLINE_MS, devices_work, &req, devices_known, call, &work,
                        &err) < 0)
                 method_fail(call, &err);

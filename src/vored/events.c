@@ -84,8 +84,9 @@ void method_subscribe(struct rpc_call *call, const json_t *params, void *manager
                 return;
         (void) rpc_reply_more(call, event_json(m, NULL, "snapshot", snapshot(m, name)));
         s = xcalloc(1, sizeof(*s));
-        *s = (struct subscriber) { .manager = m, .call = call, .name = name ? xstrdup(name) : NULL,
-                                   .next = m->subscribers };
+        *s = (struct subscriber){
+                .manager = m, .call = call, .name = name ? xstrdup(name) : NULL, .next = m->subscribers
+        };
         m->subscribers = s;
         rpc_on_gone(call, subscriber_gone, s);
 }

@@ -5,9 +5,8 @@
 static void start(struct manager *m, struct rpc_call *call, const json_t *params, bool prepare_only) {
         struct vm *vm = method_vm(m, call, params);
         _cleanup_free_ const char **cdroms = NULL;
-        struct vm_start_options options = {
-                .display = json_get_bool(params, "display", false), .prepare_only = prepare_only
-        };
+        struct vm_start_options options = { .display = json_get_bool(params, "display", false),
+                                            .prepare_only = prepare_only };
 
         if (!vm)
                 return;
@@ -67,8 +66,8 @@ static void brief(struct manager *m, struct rpc_call *call, const json_t *params
         if (!vm)
                 return;
         b = xcalloc(1, sizeof(*b));
-        *b = (struct brief) { call, method_watch(m, call, 0) };
-        operation(vm, &(struct vm_watch) { .done = brief_done, .data = b });
+        *b = (struct brief){ call, method_watch(m, call, 0) };
+        operation(vm, &(struct vm_watch){ .done = brief_done, .data = b });
 }
 
 void method_kill(struct rpc_call *call, const json_t *params, void *manager) {

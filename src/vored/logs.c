@@ -48,7 +48,8 @@ static void send_new(struct follower *f) {
 
         if (f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_size < f->at)
                 f->at = 0;
-        while (f->fd >= 0 && rpc_unsent(f->call) < UNSENT_MAX && (n = pread(f->fd, buffer, PART_MAX, f->at)) > 0) {
+        while (f->fd >= 0 && rpc_unsent(f->call) < UNSENT_MAX &&
+               (n = pread(f->fd, buffer, PART_MAX, f->at)) > 0) {
                 f->at += n;
                 (void) rpc_reply_more(f->call, part_json(f->path, buffer, (size_t) n));
         }
@@ -79,7 +80,8 @@ static int follow(struct follower *f) {
 /* One watch on the folder for all machines: adding and removing one per machine costs milliseconds each. */
 static int logs_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
         size_t n = event->len ? strlen(event->name) : 0;
-        _cleanup_free_ char *name = n > 4 && str_ends(event->name, ".log") ? strndup(event->name, n - 4) : NULL;
+        _cleanup_free_ char *name =
+                n > 4 && str_ends(event->name, ".log") ? strndup(event->name, n - 4) : NULL;
         struct machine *machine = name ? machine_find(data, name) : NULL;
 
         if (machine && machine->vm)
@@ -113,7 +115,7 @@ void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
                 return;
         }
         struct follower *f = xcalloc(1, sizeof(*f));
-        *f = (struct follower) { .call = call, .path = TAKE_PTR(path), .at = (off_t) len, .loop = m->loop };
+        *f = (struct follower){ .call = call, .path = TAKE_PTR(path), .at = (off_t) len, .loop = m->loop };
         f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         r = f->fd < 0 ? -errno : follow(f);
         if (r < 0) {

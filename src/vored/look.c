@@ -45,7 +45,8 @@ static void shown(const json_t *result, const struct error *err, pid_t stuck, vo
         if (!result)
                 method_fail(l->call, err);
         else if (!json_is_object(definition))
-                rpc_fail(l->call, "InvalidDefinition", json_pack("{s:O}", "faults", json_object_get(result, "faults")));
+                rpc_fail(l->call, "InvalidDefinition",
+                         json_pack("{s:O}", "faults", json_object_get(result, "faults")));
         else
                 rpc_reply(l->call, json_pack("{s:O, s:n, s:O}", "definition", definition, "source", "faults",
                                              json_object_get(result, "faults")));
@@ -169,8 +170,9 @@ static void command_known(const json_t *result, const struct error *err, pid_t s
         else if (!json_get_bool(result, "ok", false))
                 rpc_fail(l->call, "InvalidDefinition", json_pack("{s:O}", "faults", faults));
         else
-                rpc_reply(l->call, json_pack("{s:O, s:O}", "arguments",
-                                             json_object_get(result, l->exact ? "exact" : "plain"), "faults", faults));
+                rpc_reply(l->call,
+                          json_pack("{s:O, s:O}", "arguments",
+                                    json_object_get(result, l->exact ? "exact" : "plain"), "faults", faults));
 }
 
 static void command_ask(struct manager *m, struct rpc_call *call, struct plan_request *plan, bool exact) {
@@ -191,8 +193,8 @@ static void command_ask(struct manager *m, struct rpc_call *call, struct plan_re
         l = look_new(call);
         l->exact = exact;
         req.plan.goal = PLAN_ARGV;
-        if (work_start(m->loop, "the command line", PLAN_PROBE_DEADLINE_MS, command_work, &req, command_known, l,
-                       &work, &err) < 0) {
+        if (work_start(m->loop, "the command line", PLAN_PROBE_DEADLINE_MS, command_work, &req, command_known,
+                       l, &work, &err) < 0) {
                 method_fail(call, &err);
                 free(l);
         }
@@ -265,8 +267,9 @@ static bool has_qemu(struct rpc_call *call, const struct vm *vm) {
                 return true;
         text = xasprintf("%s is not running, it is %s (vore start %s starts it)", vm_name(vm),
                          vm_state_name(vm_state(vm)), vm_name(vm));
-        rpc_fail(call, "WrongState", json_pack("{s:s, s:s, s:s}", "name", vm_name(vm), "state",
-                                               vm_state_name(vm_state(vm)), "message", text));
+        rpc_fail(call, "WrongState",
+                 json_pack("{s:s, s:s, s:s}", "name", vm_name(vm), "state", vm_state_name(vm_state(vm)),
+                           "message", text));
         return false;
 }
 
@@ -303,9 +306,9 @@ void method_console(struct rpc_call *call, const json_t *params, void *manager) 
         if (!vm)
                 return;
         wish = xcalloc(1, sizeof(*wish));
-        *wish = (struct console_wish) { m, xstrdup(vm_name(vm)), json_get_bool(params, "write", true) };
-        rpc_upgrade(call, json_pack("{s:b}", "writer", wish->write && vm_console_writer_free(vm)), console_upgraded,
-                    wish);
+        *wish = (struct console_wish){ m, xstrdup(vm_name(vm)), json_get_bool(params, "write", true) };
+        rpc_upgrade(call, json_pack("{s:b}", "writer", wish->write && vm_console_writer_free(vm)),
+                    console_upgraded, wish);
 }
 
 void method_version(struct rpc_call *call, const json_t *params, void *manager) {

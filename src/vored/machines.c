@@ -37,7 +37,7 @@ struct machine *machine_add(struct manager *m, const char *name, struct vm *vm, 
         m->machines = xrealloc(m->machines, m->n_machines + 1, sizeof(*m->machines));
         memmove(&m->machines[i + 1], &m->machines[i], (m->n_machines - i) * sizeof(*m->machines));
         m->n_machines++;
-        m->machines[i] = (struct machine) { .name = xstrdup(name), .vm = vm, .broken = broken };
+        m->machines[i] = (struct machine){ .name = xstrdup(name), .vm = vm, .broken = broken };
         return &m->machines[i];
 }
 
@@ -66,8 +66,9 @@ void machines_free(struct manager *m) {
 json_t *machine_to_json(const struct machine *machine) {
         if (machine->vm)
                 return vm_to_json(machine->vm);
-        return json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:b, s:b}", "name", machine->name, "state", "broken", "reason",
-                         json_string_lossy(machine->broken), "pid", "memory", "vcpus", "auto_start", 0, "saved", 1);
+        return json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:b, s:b}", "name", machine->name, "state", "broken",
+                         "reason", json_string_lossy(machine->broken), "pid", "memory", "vcpus", "auto_start",
+                         0, "saved", 1);
 }
 
 void machines_uses(const struct vm *vm, struct vm_uses *ret, void *data) {

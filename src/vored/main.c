@@ -15,7 +15,16 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { OPT_CONFIG = 256, OPT_STATE_DIR, OPT_RUNTIME_DIR, OPT_SOCKET, OPT_LOG_LEVEL, OPT_POWER_OFF, OPT_TEST_KILLS, OPT_VERSION };
+enum {
+        OPT_CONFIG = 256,
+        OPT_STATE_DIR,
+        OPT_RUNTIME_DIR,
+        OPT_SOCKET,
+        OPT_LOG_LEVEL,
+        OPT_POWER_OFF,
+        OPT_TEST_KILLS,
+        OPT_VERSION
+};
 
 /* How long the socket waits for machines of the daemon before to be known. */
 enum { ADOPTION_WAIT_US = 1000 * 1000 };
@@ -28,7 +37,8 @@ static const char help[] =
         "  --runtime-dir DIR  what lasts until the next boot; the socket is DIR/vored.sock\n"
         "  --socket PATH      the socket\n"
         "  --log-level LEVEL  error, warning, info or debug\n"
-        "  --power-off S      stop all machines of a daemon that has ended: power button, S seconds, then force\n"
+        "  --power-off S      stop all machines of a daemon that has ended: power button, S seconds, then "
+        "force\n"
         "  --help             this text\n"
         "  --version          the version\n";
 
@@ -175,7 +185,8 @@ static int loop_open(struct manager *m, struct error *err) {
         return rpc_server_new(m->loop, &identity, &manager_interface, m, &m->server, err);
 }
 
-/* What has to wait for vored, such as a display manager, waits for this as well; each worker has its deadline. */
+/* What has to wait for vored, such as a display manager, waits for this as well; each worker has its
+ * deadline. */
 static void reserved(struct manager *m, void *data) {
         _cleanup_json_ json_t *rules = boot_rules_notes(m);
         json_t *note;
@@ -205,7 +216,8 @@ static int answer(struct manager *m, struct error *err) {
         return 0;
 }
 
-/* Host shutdown without a daemon: no new one can be started any more, and nobody else would press the button. */
+/* Host shutdown without a daemon: no new one can be started any more, and nobody else would press the button.
+ */
 static void powered_off(struct vm *vm, const struct vm_result *result, void *data) {
         struct manager *m = data;
 

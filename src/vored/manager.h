@@ -1,5 +1,5 @@
-/* The daemon's inside: the set of machines, the store of saved definitions, the methods. One struct manager per
- * process. */
+/* The daemon's inside: the set of machines, the store of saved definitions, the methods. One struct manager
+ * per process. */
 #pragma once
 
 #include "rpc/server.h"
@@ -36,7 +36,7 @@ struct manager {
         size_t powering_off;
         char **auto_start; /* owned: names still to be started, in order */
         size_t n_auto_start;
-        char *auto_starting; /* owned: the one under way, NULL: none */
+        char *auto_starting;     /* owned: the one under way, NULL: none */
         struct reserve *reserve; /* owned */
 };
 
@@ -88,8 +88,8 @@ struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double ti
 /* The list of strings under key, as a NULL-terminated array that borrows its strings. Freed by the caller. */
 const char **method_strings(const json_t *params, const char *key, size_t *ret_n);
 
-/* definitions.c, devices.c, hotplug.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short handler per
- * method */
+/* definitions.c, devices.c, hotplug.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short
+ * handler per method */
 void method_load(struct rpc_call *call, const json_t *params, void *manager);
 void method_save(struct rpc_call *call, const json_t *params, void *manager);
 void method_unload(struct rpc_call *call, const json_t *params, void *manager);

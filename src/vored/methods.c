@@ -6,7 +6,8 @@
 
 #include <errno.h>
 
-#define METHOD(name_, ...) { .name = "dev.vore.Manager." name_, __VA_ARGS__ }
+#define METHOD(name_, ...)                                                                                   \
+        { .name = "dev.vore.Manager." name_, __VA_ARGS__ }
 
 /* One row per method; the interface file is held against them at start. */
 static const struct rpc_method methods[] = {
@@ -72,8 +73,8 @@ struct machine *method_machine(struct manager *m, struct rpc_call *call, const j
         struct machine *machine = machine_find(m, name);
 
         if (!machine)
-                rpc_fail(call, "NoSuchMachine", json_pack("{s:s, s:o}", "name", name, "candidates",
-                                                          candidates(m, name)));
+                rpc_fail(call, "NoSuchMachine",
+                         json_pack("{s:s, s:o}", "name", name, "candidates", candidates(m, name)));
         return machine;
 }
 
@@ -81,8 +82,9 @@ struct vm *method_vm(struct manager *m, struct rpc_call *call, const json_t *par
         struct machine *machine = method_machine(m, call, params);
 
         if (machine && !machine->vm)
-                rpc_fail(call, "WrongState", json_pack("{s:s, s:s, s:o}", "name", machine->name, "state", "broken",
-                                                       "message", json_string_lossy(machine->broken)));
+                rpc_fail(call, "WrongState",
+                         json_pack("{s:s, s:s, s:o}", "name", machine->name, "state", "broken", "message",
+                                   json_string_lossy(machine->broken)));
         return machine ? machine->vm : NULL;
 }
 
@@ -136,10 +138,10 @@ static void pending_fail(const struct pending *p, const struct vm *vm, const str
         switch (result->outcome) {
         case VM_WRONG_STATE:
                 operation = vm_operation(vm, &age);
-                rpc_fail(p->call, "WrongState", json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", name, "state",
-                                                          vm_state_name(vm_state(vm)), "operation", operation,
-                                                          "seconds", operation ? json_real(age) : json_null(),
-                                                          "message", message));
+                rpc_fail(p->call, "WrongState",
+                         json_pack("{s:s, s:s, s:s?, s:o, s:o}", "name", name, "state",
+                                   vm_state_name(vm_state(vm)), "operation", operation, "seconds",
+                                   operation ? json_real(age) : json_null(), "message", message));
                 break;
         case VM_INVALID:
                 json_decref(message);

@@ -26,7 +26,8 @@ static int folder(const char *path, mode_t mode, gid_t gid, struct error *err) {
         if (lstat(path, &st) < 0)
                 return error_errno(err, errno, "cannot use %s", path);
         if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-                return error_set(err, -EPERM, "%s is not a folder of this user: somebody else made it, it is not used",
+                return error_set(err, -EPERM,
+                                 "%s is not a folder of this user: somebody else made it, it is not used",
                                  path);
         if ((gid != (gid_t) -1 && st.st_gid != gid && chown(path, (uid_t) -1, gid) < 0) ||
             ((st.st_mode & 07777) != mode && chmod(path, mode) < 0))
@@ -68,7 +69,8 @@ int setup_lock(struct manager *m, struct error *err) {
         int r = file_lock(path, &m->lock_fd, err);
 
         if (r == -EAGAIN)
-                return error_set(err, r, "another vored uses the state folder %s", m->settings->vore.state_dir);
+                return error_set(err, r, "another vored uses the state folder %s",
+                                 m->settings->vore.state_dir);
         return r;
 }
 
@@ -89,8 +91,10 @@ static int uids_check(const struct settings *s, struct error *err) {
         setpwent();
         while ((p = getpwent()))
                 if (p->pw_uid >= (uid_t) s->qemu.uid_first && p->pw_uid <= (uid_t) s->qemu.uid_last) {
-                        r = error_set(err, -EINVAL, "qemu.uids = \"%s\" overlaps with the user %s (%u): choose "
-                                                    "another range in vored.toml", s->qemu.uids, p->pw_name, p->pw_uid);
+                        r = error_set(err, -EINVAL,
+                                      "qemu.uids = \"%s\" overlaps with the user %s (%u): choose "
+                                      "another range in vored.toml",
+                                      s->qemu.uids, p->pw_name, p->pw_uid);
                         break;
                 }
         endpwent();

@@ -1,4 +1,5 @@
-/* What has to be there before the daemon can answer: folders, lock, group and users, the socket, systemd's bus. */
+/* What has to be there before the daemon can answer: folders, lock, group and users, the socket, systemd's
+ * bus. */
 #pragma once
 
 #include "vored/manager.h"

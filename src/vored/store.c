@@ -13,7 +13,8 @@ char *store_path(const struct manager *m, const char *name) {
         return xasprintf("%s/definitions/%s.toml", m->settings->vore.state_dir, name);
 }
 
-static int saved_parse(const char *text, size_t len, const char *name, struct def_summary *ret, struct error *err) {
+static int saved_parse(const char *text, size_t len, const char *name, struct def_summary *ret,
+                       struct error *err) {
         int r = def_summarize(text, len, "/", ret, err);
 
         if (r >= 0 && !str_eq(ret->name, name))

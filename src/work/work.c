@@ -126,8 +126,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *data) {
         pid_t pid = w->worker.pid;
 
         if (w->failure.code == 0) {
-                (void) error_set(&w->failure, -ETIME, "%s did not end within %u ms", w->name,
-                                 w->deadline_ms);
+                (void) error_set(&w->failure, -ETIME, "%s did not end within %u ms", w->name, w->deadline_ms);
                 work_kill(w);
                 return 0;
         }

@@ -15,10 +15,11 @@
  * and _exit. */
 typedef int (*work_fn)(void *arg, int report_fd, json_t **ret, struct error *err);
 
-/* Called at the end of the report: the work is done then, but its process may still be on its way out; the loop
- * reaps it. result: borrowed, NULL on failure with err set: the worker's own error; -ETIME past the deadline (only
- * then: a worker's own -ETIME becomes -ETIMEDOUT); -ECHILD when it died by a signal or without a result. After an
- * -ETIME stuck_pid is the pid of a worker that does not die even after SIGKILL (0: it died). */
+/* Called at the end of the report: the work is done then, but its process may still be on its way out; the
+ * loop reaps it. result: borrowed, NULL on failure with err set: the worker's own error; -ETIME past the
+ * deadline (only then: a worker's own -ETIME becomes -ETIMEDOUT); -ECHILD when it died by a signal or without
+ * a result. After an -ETIME stuck_pid is the pid of a worker that does not die even after SIGKILL (0: it
+ * died). */
 typedef void (*work_done_fn)(const json_t *result, const struct error *err, pid_t stuck_pid, void *data);
 
 /* Belongs to the loop from work_start() until done is called: when done runs, it is gone already. */

@@ -134,8 +134,8 @@ int worker_read(struct worker *w) {
                 if (n < 0)
                         return errno == EAGAIN ? 0 : -errno;
                 if (n == 0) {
-                        /* Not closed here: an event source may still watch it, and epoll keeps a descriptor that
-                         * another fork holds as well. */
+                        /* Not closed here: an event source may still watch it, and epoll keeps a descriptor
+                         * that another fork holds as well. */
                         w->report_ended = true;
                         return 1;
                 }

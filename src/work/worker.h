@@ -22,8 +22,8 @@ int worker_spawn(struct worker *w, work_fn fn, void *arg, struct error *err);
  * WORK_RESULT_MAX; -errno. */
 int worker_read(struct worker *w);
 
-/* After the end of its report, or its death: reads the rest and gives its result or its error. -ECHILD: it died by
- * a signal or said nothing. Does not reap it. */
+/* After the end of its report, or its death: reads the rest and gives its result or its error. -ECHILD: it
+ * died by a signal or said nothing. Does not reap it. */
 int worker_collect(struct worker *w, json_t **ret, struct error *err);
 
 /* Reaps if it is dead: true. Never blocks. */

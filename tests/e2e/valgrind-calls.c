@@ -1,6 +1,6 @@
-/* Preloaded into vored under a valgrind that does not know pidfds and close_range(2), as Debian 12's: hands the
- * pidfd calls to the kernel behind its back, which touch no memory that it watches, and closes descriptors one
- * by one, so that its own stay open. Elsewhere these are the same as libc's. */
+/* Preloaded into vored under a valgrind that does not know pidfds and close_range(2), as Debian 12's: hands
+ * the pidfd calls to the kernel behind its back, which touch no memory that it watches, and closes
+ * descriptors one by one, so that its own stay open. Elsewhere these are the same as libc's. */
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -17,7 +17,10 @@ static long raw(long number, long a, long b, long c, long d) {
         register long r10 __asm__("r10") = d;
         long ret;
 
-        __asm__ volatile("syscall" : "=a"(ret) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+        __asm__ volatile("syscall"
+                         : "=a"(ret)
+                         : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                         : "rcx", "r11", "memory");
         return ret;
 }
 

@@ -55,8 +55,9 @@ static const json_t *find(const json_t *devices, const char *address) {
         const json_t *device;
         size_t i;
 
-        json_array_foreach(devices, i,
-                           device) if (str_eq(json_get_str(device, "address", NULL), address)) return device;
+        json_array_foreach (devices, i, device)
+                if (str_eq(json_get_str(device, "address", NULL), address))
+                        return device;
         fail_msg("%s is not listed", address);
         return NULL;
 }

@@ -146,7 +146,7 @@ static void add_faults(struct strbuf *b, const json_t *faults) {
         const json_t *fault;
         size_t i;
 
-        json_array_foreach(faults, i, fault) {
+        json_array_foreach (faults, i, fault) {
                 const char *hint = json_get_str(fault, "hint", NULL);
 
                 strbuf_addf(b, "%s:%d:%d: %s: %s: ", json_get_str(fault, "file", "?"),

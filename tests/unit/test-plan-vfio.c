@@ -99,7 +99,7 @@ static void add_faults(struct strbuf *b, const json_t *faults) {
         const json_t *fault;
         size_t i;
 
-        json_array_foreach(faults, i, fault) {
+        json_array_foreach (faults, i, fault) {
                 const char *hint = json_get_str(fault, "hint", NULL);
 
                 strbuf_addf(b, "%s:%d:%d: %s: %s: %s%s%s%s\n", json_get_str(fault, "file", "?"),
@@ -152,7 +152,8 @@ static char *print_plan(const struct plan *p, const json_t *json, const json_t *
         size_t i;
 
         add_faults(&b, p->faults);
-        json_array_foreach(json_object_get(definition, "vfio"), i, item) add_json(&b, "device", item);
+        json_array_foreach (json_object_get(definition, "vfio"), i, item)
+                add_json(&b, "device", item);
         if (!p->ok)
                 return strbuf_take(&b);
         if (p->plain.n > 0)

@@ -26,7 +26,8 @@ static void hold(struct rpc_call *call, const json_t *params, void *data) {
 
 static void take_turn(struct rpc_call *call, const json_t *params, void *data) {
         if (rpc_turn(call, params)) {
-                ((struct fixture *) data)->numbers[((struct fixture *) data)->n_held] = json_get_int(params, "number", -1);
+                ((struct fixture *) data)->numbers[((struct fixture *) data)->n_held] =
+                        json_get_int(params, "number", -1);
                 hold(call, params, data);
         }
 }

@@ -11,13 +11,13 @@ struct fixture {
         sd_event *loop;
         struct rpc_server *server;
         char folder[64], path[128];
-        int listen_fd;             /* the server's */
-        struct rpc_call *held[4];  /* calls of Hold, Follow and Turn that wait for the test's answer */
-        int64_t numbers[4];        /* of Turn, in the order of their turns */
+        int listen_fd;            /* the server's */
+        struct rpc_call *held[4]; /* calls of Hold, Follow and Turn that wait for the test's answer */
+        int64_t numbers[4];       /* of Turn, in the order of their turns */
         size_t n_held;
-        size_t n_notes;            /* calls of Note */
-        size_t n_gone;             /* clients that went away while held */
-        int raw_fd;                /* what Raw was given; -2: not yet */
+        size_t n_notes; /* calls of Note */
+        size_t n_gone;  /* clients that went away while held */
+        int raw_fd;     /* what Raw was given; -2: not yet */
         char *raw_early;
 };
 

@@ -323,8 +323,8 @@ enum { CALLS = 4 };
 /* So many clients call Turn, each with its number. */
 static void call_turns(struct fixture *f, int fds[static CALLS], size_t n) {
         for (size_t i = 0; i < n; i++) {
-                _cleanup_free_ char *text =
-                        xasprintf("{\"method\":\"dev.example.Test.Turn\",\"parameters\":{\"number\":%zu}}", i);
+                _cleanup_free_ char *text = xasprintf(
+                        "{\"method\":\"dev.example.Test.Turn\",\"parameters\":{\"number\":%zu}}", i);
 
                 fds[i] = fixture_connect(f);
                 fixture_send(f, fds[i], text);

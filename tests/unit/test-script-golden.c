@@ -142,7 +142,7 @@ static void test_presets(void **state) {
 
         assert_int_equal(script_presets(&req, -1, &presets, NULL), 0);
         assert_int_equal(json_array_size(presets), 6);
-        json_array_foreach(presets, i, preset)
+        json_array_foreach (presets, i, preset)
                 assert_true(strlen(json_get_str(preset, "description", "")) > 10);
 }
 

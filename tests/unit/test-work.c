@@ -50,7 +50,7 @@ static void seen_wait(struct seen *seen) {
 
         while (seen->calls == 0)
                 assert_true(sd_event_run(seen->loop, UINT64_MAX) >= 0);
-        while (!seen->stuck_pid && waitid(P_ALL, 0, &(siginfo_t) { 0 }, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        while (!seen->stuck_pid && waitid(P_ALL, 0, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT) == 0 &&
                clock_monotonic_us() < end)
                 assert_true(sd_event_run(seen->loop, 10 * 1000) >= 0);
 }
@@ -289,8 +289,8 @@ static void test_report_is_the_end(void **state) {
         uint64_t start = clock_monotonic_us();
 
         assert_int_equal(sd_event_new(&seen.loop), 0);
-        assert_int_equal(work_start(seen.loop, "the test", 20000, fn_lingers, NULL, seen_done, &seen, &work, NULL),
-                         0);
+        assert_int_equal(
+                work_start(seen.loop, "the test", 20000, fn_lingers, NULL, seen_done, &seen, &work, NULL), 0);
         while (seen.calls == 0)
                 assert_true(sd_event_run(seen.loop, UINT64_MAX) >= 0);
         assert_int_equal(waitpid(-1, NULL, WNOHANG), 0); /* it still lives */
