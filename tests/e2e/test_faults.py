@@ -37,7 +37,7 @@ GOOD = '[machine]\nname = "vm"\nmemory = "64M"\nkvm = false\n'
     (GOOD + "[spice\n", [(5, None, None)]),
     (GOOD.replace("kvm = false", "features = [\"spicy\"]"), [(4, None, "spice")]),
     (GOOD + "features = [\"spice\"]\n[spice]\nenabled = false\n", [(None, None, "spice")]),
-    (GOOD + "[pulse]\nenabled = true\n", [(None, None, "not supported by this version")]),
+    (GOOD + "[tpm]\nenabled = true\n", [(None, None, "not supported by this version")]),
 ], ids=range(17))
 def test_broken_definitions(unstarted, text, places):
     unstarted.image("vm")
