@@ -60,7 +60,7 @@ static void claim_body(struct strbuf *b, const struct rules_device *devices, siz
                       "\t[ -e \"$device/driver\" ] || echo >\"$device/driver_override\"\n"
                       "}\n\n"
                       "[ -d /sys/bus/pci/devices ] || exit 0\n"
-                      "modprobe -q vfio-pci 2>/dev/null\n"
+                      "for module in vfio_iommu_type1 vfio-pci; do modprobe -q $module 2>/dev/null; done\n"
                       "[ -d /sys/bus/pci/drivers/vfio-pci ] || exit 0\n"
                       "{\n");
         for (size_t i = 0; i < n; i++)
@@ -76,7 +76,7 @@ static void prerequisites(struct strbuf *b) {
 static void hook_body(struct strbuf *b, const struct rules_device *devices, size_t n) {
         prerequisites(b);
         strbuf_add(b, "\n. /usr/share/initramfs-tools/hook-functions\n"
-                      "manual_add_modules vfio-pci\n"
+                      "manual_add_modules vfio_iommu_type1 vfio-pci\n"
                       "exit 0\n");
 }
 
@@ -90,7 +90,7 @@ static void init_top_body(struct strbuf *b, const struct rules_device *devices, 
 
 static void dracut_setup_body(struct strbuf *b, const struct rules_device *devices, size_t n) {
         strbuf_add(b, "\ncheck() {\n\treturn 0\n}\n\n"
-                      "installkernel() {\n\thostonly='' instmods vfio-pci\n}\n\n"
+                      "installkernel() {\n\thostonly='' instmods vfio_iommu_type1 vfio-pci\n}\n\n"
                       "install() {\n\tinst_hook pre-udev 00 \"$moddir/vore-reserve.sh\"\n}\n");
 }
 

@@ -49,6 +49,21 @@ static int step_module(const struct bind *b, struct error *err) {
         return b->ready ? 0 : vfio_need_driver(b->sys, VFIO_PCI, "vfio_pci", b->progress, err);
 }
 
+/* What QEMU maps the guest's memory through. It comes along when modprobe loads vfio (a soft dependency), but
+ * not with every program that an initramfs has for it. A kernel may do without it (iommufd): no error then.
+ */
+static int step_backend(const struct bind *b, struct error *err) {
+        _cleanup_host_names_ struct host_names names = { 0 };
+        int r = b->sys->ops->names(b->sys->data, "/sys/module/vfio_iommu_type1", &names);
+
+        if (r == -ENOENT) {
+                vfio_doing(b->progress, "loading vfio_iommu_type1");
+                r = b->sys->ops->load(b->sys->data, "vfio_iommu_type1");
+        }
+        return r < 0 && r != -ENOENT ? error_errno(err, r, "cannot load the kernel module vfio_iommu_type1") :
+                                       0;
+}
+
 /* Also before it leaves its driver: drivers that find their device in D3cold have hung there. */
 static int step_wake(const struct bind *b, struct error *err) {
         const struct vfio_original *o = b->original;
@@ -147,8 +162,8 @@ static int step_stay_awake(const struct bind *b, struct error *err) {
 }
 
 static int (*const steps[])(const struct bind *b, struct error *err) = {
-        step_module,   step_wake,  step_answers, step_reset_method,
-        step_override, step_leave, step_join,    step_stay_awake,
+        step_module,   step_backend, step_wake, step_answers,    step_reset_method,
+        step_override, step_leave,   step_join, step_stay_awake,
 };
 
 /* The error of the bind, and of its undo if that failed too. */

@@ -237,6 +237,8 @@ static int do_names(struct model *m, const char *path, struct host_names *ret) {
         *ret = (struct host_names){ .items = xcalloc(MODEL_MAX, sizeof(char *)) };
         if (driver_at(m, path, &rest) && !*rest)
                 return 0;
+        if (m->has_backend && str_eq(path, "/sys/module/vfio_iommu_type1"))
+                return 0;
         if (sscanf(path, "/sys/kernel/iommu_groups/%d/devices", &group) == 1)
                 for (size_t i = 0; i < m->n_devices; i++)
                         if (m->devices[i].there && m->devices[i].group == group)
@@ -261,6 +263,10 @@ static int do_load(struct model *m, const char *module) {
         int r = -ENOENT;
 
         m->writes++;
+        if (str_eq(module, "vfio_iommu_type1")) {
+                m->has_backend = true;
+                return 0;
+        }
         for (size_t i = 0; i < m->n_drivers; i++) {
                 if (!str_eq(m->drivers[i].module, module))
                         continue;

@@ -65,6 +65,7 @@ struct model {
         int vanish_at;        /* -1: never; the first device */
         const char *hangs_at; /* writing to a path that ends so never returns; NULL: none */
         int dead_from;        /* -1: never; from there on all fail with -EIO: whoever used them was killed */
+        bool has_backend;     /* vfio_iommu_type1 is loaded */
         bool uses_new_id, left_asleep; /* left_asleep: a driver of the host was left while power was "auto" */
 };
 

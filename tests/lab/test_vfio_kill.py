@@ -111,9 +111,6 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("point", long_unless(lambda p: p in ("start:bind:after", "undo:device:after"), [
-    "start:claim:before", "start:claim:after", "start:bind:before", "start:bind:after", "start:run:after",
-    "stop:exit:after", "undo:device:before", "undo:device:after"]))
 @pytest.fixture
 def moved_back(saved, kept):
     """The second drive is with nvme again, and all is as before, for the next test."""
@@ -123,6 +120,9 @@ def moved_back(saved, kept):
     is_back(saved.l1, kept["before"])
 
 
+@pytest.mark.parametrize("point", long_unless(lambda p: p in ("start:bind:after", "undo:device:after"), [
+    "start:claim:before", "start:claim:after", "start:bind:before", "start:bind:after", "start:run:after",
+    "stop:exit:after", "undo:device:before", "undo:device:after"]))
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_from_elsewhere(saved, kept, moved_back, where, point):
     l1 = saved.l1

@@ -164,6 +164,7 @@ static void assert_as_before(const struct world *w, const char *where, int n) {
 static void assert_bound(const struct world *w, const struct beginning *b) {
         const struct model_device *d = &w->m.devices[0];
 
+        assert_true(w->m.has_backend);
         assert_string_equal(d->driver->name, "vfio-pci");
         assert_string_equal(d->power, b->idle ? "auto" : "on");
         assert_true(d->d3cold <= 0);
