@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 struct table_cell {
-        char *text; /* owned */
+        size_t text; /* where it begins in the table's texts */
         enum output_color color;
 };
 
@@ -37,10 +37,24 @@ static bool unsafe(int32_t c) {
                c == 0x2029 || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
+/* How many characters from s on mean just what they say: most text has no others. */
+static size_t plain_span(const char *s) {
+        size_t n = 0;
+
+        while (s[n] >= 0x20 && s[n] < 0x7f)
+                n++;
+        return n;
+}
+
 void output_escape(struct strbuf *b, const char *s, const char *keep) {
         size_t n;
 
         for (; *s; s += n) {
+                n = plain_span(s);
+                if (n > 0) {
+                        strbuf_addn(b, s, n);
+                        continue;
+                }
                 int32_t c = utf8_next(s, &n);
 
                 if (c > 0 && c < 0x80 && keep && strchr(keep, c))
@@ -125,8 +139,7 @@ void table_init(struct table *t, const char *const *titles, uint32_t right) {
 }
 
 void table_done(struct table *t) {
-        for (size_t i = 0; i < t->n; i++)
-                free(t->cells[i].text);
+        strbuf_done(&t->texts);
         free(t->cells);
         *t = (struct table){ 0 };
 }
@@ -136,7 +149,9 @@ void table_add(struct table *t, const char *text, enum output_color color) {
                 t->size = t->size ? t->size * 2 : 64;
                 t->cells = xrealloc(t->cells, t->size, sizeof(*t->cells));
         }
-        t->cells[t->n++] = (struct table_cell){ output_escaped(str_empty(text) ? "-" : text), color };
+        t->cells[t->n++] = (struct table_cell){ t->texts.len, color };
+        output_escape(&t->texts, str_empty(text) ? "-" : text, NULL);
+        strbuf_addn(&t->texts, "", 1);
 }
 
 static void pad(struct strbuf *b, size_t n) {
@@ -154,7 +169,9 @@ static void cell_align(struct strbuf *b, const struct table *t, size_t column, c
                 strbuf_add(b, "  ");
         if (right)
                 pad(b, fill);
-        strbuf_addf(b, "%s%s%s", output_color_begin(color), text, output_color_end(color));
+        strbuf_add(b, output_color_begin(color));
+        strbuf_add(b, text);
+        strbuf_add(b, output_color_end(color));
         if (!right && column + 1 < t->n_columns)
                 pad(b, fill);
 }
@@ -163,19 +180,23 @@ static const struct table_cell *cell_at(const struct table *t, size_t row, size_
         return &t->cells[row * t->n_columns + column];
 }
 
+static const char *text_at(const struct table *t, size_t row, size_t column) {
+        return t->texts.data + cell_at(t, row, column)->text;
+}
+
 static void print_aligned(const struct table *t, struct strbuf *b, size_t n_rows, bool color) {
         _cleanup_free_ size_t *width = xcalloc(t->n_columns, sizeof(size_t));
 
         for (size_t c = 0; c < t->n_columns; c++) {
                 width[c] = output_width(t->titles[c]);
                 for (size_t row = 0; row < n_rows; row++)
-                        width[c] = MAX(width[c], output_width(cell_at(t, row, c)->text));
+                        width[c] = MAX(width[c], output_width(text_at(t, row, c)));
                 cell_align(b, t, c, t->titles[c], color ? COLOR_BOLD : COLOR_NONE, width[c]);
         }
         strbuf_add(b, "\n");
         for (size_t row = 0; row < n_rows; row++) {
                 for (size_t c = 0; c < t->n_columns; c++)
-                        cell_align(b, t, c, cell_at(t, row, c)->text,
+                        cell_align(b, t, c, text_at(t, row, c),
                                    color ? cell_at(t, row, c)->color : COLOR_NONE, width[c]);
                 strbuf_add(b, "\n");
         }
@@ -183,8 +204,10 @@ static void print_aligned(const struct table *t, struct strbuf *b, size_t n_rows
 
 static void print_tabs(const struct table *t, struct strbuf *b, size_t n_rows) {
         for (size_t row = 0; row < n_rows; row++)
-                for (size_t c = 0; c < t->n_columns; c++)
-                        strbuf_addf(b, "%s%s", cell_at(t, row, c)->text, c + 1 < t->n_columns ? "\t" : "\n");
+                for (size_t c = 0; c < t->n_columns; c++) {
+                        strbuf_add(b, text_at(t, row, c));
+                        strbuf_add(b, c + 1 < t->n_columns ? "\t" : "\n");
+                }
 }
 
 void table_print(const struct table *t, FILE *out, bool terminal, bool color) {

@@ -30,6 +30,7 @@ struct table {
         size_t n_columns;
         uint32_t right;           /* bit per column: aligned to the right */
         struct table_cell *cells; /* owned */
+        struct strbuf texts;      /* of all cells, each with its NUL */
         size_t n, size;
 };
 void table_init(struct table *t, const char *const *titles, uint32_t right);

@@ -10,12 +10,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+/* With `more` a long list goes out in parts, so that the client reads one while the next is made. A client that
+ * does not keep up gets all the rest in the last one: nothing piles up that way. */
 void method_list(struct rpc_call *call, const json_t *params, void *manager) {
+        enum { PART = 64 };
         struct manager *m = manager;
         json_t *list = json_array();
 
-        for (size_t i = 0; i < m->n_machines; i++)
+        for (size_t i = 0; i < m->n_machines; i++) {
+                if (rpc_wants_more(call) && json_array_size(list) >= PART && rpc_unsent(call) == 0) {
+                        (void) rpc_reply_more(call, json_pack("{s:o}", "machines", list));
+                        list = json_array();
+                }
                 json_push(list, machine_to_json(&m->machines[i]));
+        }
         json_t *reply = json_pack("{s:o}", "machines", list), *notes = reserve_notes(m, NULL);
         if (json_array_size(notes))
                 json_put(reply, "notes", notes);

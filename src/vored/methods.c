@@ -22,7 +22,7 @@ static const struct rpc_method methods[] = {
         METHOD("Pause", .fn = method_pause),
         METHOD("Resume", .fn = method_resume),
         METHOD("Reset", .fn = method_reset),
-        METHOD("List", .fn = method_list),
+        METHOD("List", .fn = method_list, .more = true),
         METHOD("Show", .fn = method_show),
         METHOD("DiskPresets", .fn = method_disk_presets),
         METHOD("Devices", .fn = method_devices),

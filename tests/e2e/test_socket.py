@@ -199,6 +199,38 @@ def test_long_calls_stream_their_steps(world):
     assert replies[-1]["state"] == "running" and all("step" in r for r in replies[:-1]) and len(replies) > 3
 
 
+def test_a_long_list_comes_in_parts(world):
+    """Only to those who ask for several replies; every machine is in just one of them."""
+    names = [f"vm{i:03}" for i in range(150)]
+    with world.link() as link:
+        for name in names:
+            link.call("Load", toml=world.define(name).read_text(), directory=str(world.base))
+        parts = [[m["name"] for m in reply["machines"]] for reply in link.stream("List")]
+        assert [name for part in parts for name in part] == names and len(parts) > 1
+        assert [m["name"] for m in link.call("List")["machines"]] == names
+    assert [row[0] for row in world.vore("list").ok().rows] == names
+    assert [m["name"] for m in world.vore("list", "--json").ok().json] == names
+
+
+def test_a_long_list_for_a_client_that_is_slow(world):
+    """What does not fit into the socket comes as one part: nothing is lost."""
+    names = [f"vm{i:03}" for i in range(150)]
+    with world.link() as link:
+        for name in names:
+            link.call("Load", toml=world.define(name).read_text(), directory=str(world.base))
+    with world.link() as slow:
+        slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(40):
+            slow.send("List", more=True)
+        answers(world)
+        seen, ended = [], 0
+        while ended < 40:
+            message = slow.reply()
+            seen += [m["name"] for m in message["parameters"]["machines"]]
+            ended += not message.get("continues")
+        assert seen == names * 40
+
+
 def test_many_readers_one_writer(world):
     world.boot()
     first, second = world.consoles[0], world.console()
