@@ -10,8 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* With `more` a long list goes out in parts, so that the client reads one while the next is made. A client that
- * does not keep up gets all the rest in the last one: nothing piles up that way. */
+/* With `more` a long list goes out in parts, so that the client reads one while the next is made. A client
+ * that does not keep up gets all the rest in the last one: nothing piles up that way. */
 void method_list(struct rpc_call *call, const json_t *params, void *manager) {
         enum { PART = 64 };
         struct manager *m = manager;
