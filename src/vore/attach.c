@@ -20,19 +20,6 @@ static char *devices_text(const json_t *reply) {
         return strbuf_take(&b);
 }
 
-static int print_json(struct cli *c, const json_t *reply, const char *name) {
-        static const char *const keys[] = { "state", "pid", "seconds", "steps", "devices" };
-        json_t *out = daemon_params(name);
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                json_put(out, keys[i], json_incref(json_object_get(reply, keys[i])));
-        if (!json_is_array(json_object_get(out, "steps")))
-                json_put(out, "steps", json_array());
-        if (!json_is_array(json_object_get(out, "devices")))
-                json_put(out, "devices", json_array());
-        return cli_print_json(c, out);
-}
-
 /* done: "attached to". */
 static void print_done(const json_t *reply, const char *name, const char *done) {
         size_t n = json_array_size(json_object_get(reply, "devices"));
@@ -71,7 +58,7 @@ static int plug(struct cli *c, const char *method, json_t *params, const char *d
         if (note)
                 cli_note(c, "%s: %s", name, note);
         if (args_has(c->args, OPTION_JSON))
-                return print_json(c, reply, name);
+                return progress_print_json(c, reply, name, true);
         print_done(reply, name, done);
         return EXIT_DONE;
 }

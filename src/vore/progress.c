@@ -47,3 +47,20 @@ void progress_done(struct progress *p) {
                 fputs("\n", stderr);
         free(TAKE_PTR(p->open));
 }
+
+int progress_print_json(struct cli *c, const json_t *reply, const char *name, bool devices) {
+        static const struct {
+                const char *key;
+                bool array;
+        } members[] = { { "state" }, { "pid" }, { "seconds" }, { "steps", true }, { "devices", true } };
+        json_t *out = json_object();
+
+        json_put_str(out, "name", name);
+        for (size_t i = 0; i < ARRAY_SIZE(members) - !devices; i++) {
+                json_t *value = json_object_get(reply, members[i].key);
+
+                json_put(out, members[i].key,
+                         members[i].array && !json_is_array(value) ? json_array() : json_incref(value));
+        }
+        return cli_print_json(c, out);
+}

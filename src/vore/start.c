@@ -6,18 +6,6 @@
 #include "vore/output.h"
 #include "vore/progress.h"
 
-/* Of `start --json`: exactly name, state, pid, seconds, steps. */
-static int print_started_json(struct cli *c, const json_t *reply, const char *name) {
-        static const char *const keys[] = { "state", "pid", "seconds", "steps" };
-        json_t *out = daemon_params(name);
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-                json_put(out, keys[i], json_incref(json_object_get(reply, keys[i])));
-        if (!json_is_array(json_object_get(out, "steps")))
-                json_put(out, "steps", json_array());
-        return cli_print_json(c, out);
-}
-
 static void print_started(const json_t *reply, const char *name) {
         const json_t *seconds = json_object_get(reply, "seconds");
         int64_t pid = json_get_int(reply, "pid", 0);
@@ -52,7 +40,7 @@ static int start(struct cli *c, const char *method, const char *name, const json
         if (note)
                 cli_note(c, "%s: %s", name, note);
         if (args_has(c->args, OPTION_JSON))
-                return print_started_json(c, reply, name);
+                return progress_print_json(c, reply, name, false);
         print_started(reply, name);
         return EXIT_DONE;
 }
