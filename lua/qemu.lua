@@ -217,6 +217,11 @@ function M.cpu(instance, vm)
   elseif (cpu.threads > 1 or cpu.dies > 1) and model == "max" and not instance.kvm then
     table.insert(options, "vendor=GenuineIntel")
   end
+  -- A leaf of CPUID that the processor does not have is answered by its last one. With dies that is 0x1f, where
+  -- QEMU from 9 on (seen in 10.0 and 11.1) aborts when firmware looks for hypervisors: so it is not the last.
+  if cpu.dies > 1 and not instance.kvm and tonumber(qemu.version:match("^%d+") or 0) >= 9 then
+    table.insert(options, "min-level=0x20")
+  end
   if instance.kvm then
     if cpu.hyperv then
       add_enlightenments(options)
