@@ -1,5 +1,5 @@
 /* Memory that guest and host share, as files: made before QEMU, for its user and the group, and gone at the
- * VM's end. A new file is zero, so nothing of the VM before is in it. What takes time is a worker's. */
+ * VM's end. A new file is zero, so nothing of the VM before is in it. Filling one takes time: a worker's. */
 #include "vm/machine.h"
 
 #include "base/file.h"
@@ -59,22 +59,24 @@ void memory_discard(struct vm *vm) {
                 (void) file_remove_tree(AT_FDCWD, path, NULL);
 }
 
-/* -- one file, in a worker -------------------------------------------------------------------------- */
+/* -- one file: its name here, its content in a worker ----------------------------------------------- */
 
 struct make {
         const struct plan_memory *memory;
+        dev_t dev;
+        ino_t ino;
         uid_t uid;   /* -1: leave */
         gid_t group; /* -1: nobody else's */
 };
 
-static int check_room(const struct plan_memory *m, int folder, struct error *err) {
+static int check_room(const struct plan_memory *m, int fd, struct error *err) {
         struct host_memory host = { 0 };
         struct host *h = NULL;
         struct statfs fs;
         char need[32];
 
         size_print(m->size, need);
-        if (fstatfs(folder, &fs) == 0 && (uint64_t) fs.f_bavail * (uint64_t) fs.f_bsize < m->size)
+        if (fstatfs(fd, &fs) == 0 && (uint64_t) fs.f_bavail * (uint64_t) fs.f_bsize < m->size)
                 return error_set(
                         err, -ENOSPC,
                         "%s needs %s, but its file system has only %" PRIu64 " MiB free (df -h %s; mount -o "
@@ -91,11 +93,23 @@ static int check_room(const struct plan_memory *m, int folder, struct error *err
 }
 
 /* All of it is taken now: where it was missing later, QEMU would be ended by SIGBUS. */
-static int fill_file(int fd, const struct make *k, struct error *err) {
+static int fill_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct make *k = data;
         const struct plan_memory *m = k->memory;
         off_t size = (off_t) m->size;
-        int r = fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
+        struct stat st;
+        _cleanup_close_ int fd = open(m->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
+        *ret = json_null();
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_errno(err, errno, "cannot open the shared memory %s", m->path);
+        if (st.st_dev != k->dev || st.st_ino != k->ino)
+                return error_set(err, -ESTALE, "the shared memory %s was replaced while it was made",
+                                 m->path);
+        int r = check_room(m, fd, err);
+        if (r < 0)
+                return r;
+        r = fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
         if (r == -EOPNOTSUPP)
                 r = ftruncate(fd, size) < 0 ? -errno : 0;
         if (r < 0)
@@ -106,31 +120,64 @@ static int fill_file(int fd, const struct make *k, struct error *err) {
         return 0;
 }
 
-static int make_work(void *data, int report_fd, json_t **ret, struct error *err) {
-        const struct make *k = data;
-        const struct plan_memory *m = k->memory;
+/* A file without a name, so that the journal can say which one it is before it has one. -1: this file system
+ * has no such files. */
+static int nameless(int folder, struct stat *ret_st, int *ret_fd, const char *path, struct error *err) {
+        _cleanup_close_ int fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+        if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR)
+                return error_errno(err, errno, "cannot make the shared memory %s", path);
+        if (fd >= 0 && fstat(fd, ret_st) < 0)
+                return error_errno(err, errno, "cannot look at the shared memory %s", path);
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static json_t *file_entry(const char *path, int fd, const struct stat *st) {
+        json_t *entry = json_object();
+
+        json_put_str(entry, "path", path);
+        if (fd >= 0) {
+                json_put_int(entry, "device", (int64_t) st->st_dev);
+                json_put_int(entry, "inode", (int64_t) st->st_ino);
+        }
+        return entry;
+}
+
+/* An empty file under the path, in the journal before it is there. Its name comes and goes by the daemon
+ * alone: a worker that is killed leaves none behind. */
+static int make_name(struct vm *vm, const struct plan_memory *m, struct stat *ret_st, struct error *err) {
         const char *name = strrchr(m->path, '/') + 1;
         _cleanup_free_ char *dir = xasprintf("%.*s", (int) (name - m->path), m->path);
-        _cleanup_close_ int folder =
-                open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (m->own ? O_NOFOLLOW : 0));
+        _cleanup_close_ int fd = -1, folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+                                                                (m->own ? O_NOFOLLOW : 0));
+        char self[64];
+        int r;
 
-        *ret = json_null();
         if (folder < 0)
                 return error_errno(err, errno, "cannot use the folder %s for shared memory", dir);
-        /* What a cut-off start or a command by hand left in our own folder. */
+        /* What a command by hand left in our own folder. */
         if (m->own && unlinkat(folder, name, 0) < 0 && errno != ENOENT)
                 return error_errno(err, errno, "cannot remove the old %s", m->path);
-        int r = check_room(m, folder, err);
+        r = nameless(folder, ret_st, &fd, m->path, err);
+        if (r >= 0)
+                r = undo_add(vm, "file", file_entry(m->path, fd, ret_st), err);
         if (r < 0)
                 return r;
-        _cleanup_close_ int fd =
-                openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return error_errno(err, errno, "cannot make the shared memory %s", m->path);
-        r = fill_file(fd, k, err);
-        if (r < 0)
-                (void) unlinkat(folder, name, 0);
-        return r;
+        test_kill("start", "memory-file", "before");
+        if (fd >= 0) {
+                snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+                r = linkat(AT_FDCWD, self, folder, name, AT_SYMLINK_FOLLOW);
+        } else {
+                fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+                r = fd < 0 ? fd : fstat(fd, ret_st);
+        }
+        if (r < 0) {
+                (void) error_errno(err, errno, "cannot make the shared memory %s", m->path);
+                undo_drop(vm); /* what may be there is somebody else's */
+                return err->code;
+        }
+        return 0;
 }
 
 /* -- the step ---------------------------------------------------------------------------------------- */
@@ -144,9 +191,6 @@ static void made(const json_t *result, const struct error *err, pid_t stuck, voi
         vm->work = NULL;
         test_kill("start", "memory-file", "after");
         if (!result) {
-                /* Somebody's file came in between: it is not ours to remove. */
-                if (err->code == -EEXIST)
-                        undo_drop(vm);
                 step_finish(vm, err);
                 return;
         }
@@ -156,21 +200,22 @@ static void made(const json_t *result, const struct error *err, pid_t stuck, voi
                 step_finish(vm, r < 0 ? &failed : NULL);
 }
 
-/* Journals the next file, then has it made. 0: all are there. */
+/* Makes the next file, then has it filled. 0: all are there. */
 static int make_next(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
+        struct stat st = { 0 };
 
         while (vm->next_memory < p->n_memories && !p->memories[vm->next_memory].make)
                 vm->next_memory++;
         if (vm->next_memory >= p->n_memories)
                 return 0;
         const struct plan_memory *m = &p->memories[vm->next_memory];
-        struct make k = { m, vm->uid, vm->env->settings->system ? vm->env->group : (gid_t) -1 };
-        int r = undo_add(vm, "file", json_pack("{s:o}", "path", json_string_lossy(m->path)), err);
+        int r = make_name(vm, m, &st, err);
         if (r < 0)
                 return r;
-        test_kill("start", "memory-file", "before");
-        r = work_start(vm->env->loop, "making shared memory", MAKE_DEADLINE_MS, make_work, &k, made, vm,
+        struct make k = { m, st.st_dev, st.st_ino, vm->uid,
+                          vm->env->settings->system ? vm->env->group : (gid_t) -1 };
+        r = work_start(vm->env->loop, "making shared memory", MAKE_DEADLINE_MS, fill_work, &k, made, vm,
                        &vm->work, err);
         return r < 0 ? r : 1;
 }

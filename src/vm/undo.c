@@ -34,10 +34,17 @@ static int undo_link(struct vm *vm, const json_t *args, struct error *err) {
         return 0;
 }
 
-/* Sockets of the run-time and instance folders, shared memory. */
+/* Sockets of the run-time and instance folders, shared memory. With an inode only the file that has it:
+ * another one under that path is somebody else's. */
 static int undo_file(struct vm *vm, const json_t *args, struct error *err) {
         const char *path = json_get_str(args, "path", NULL);
+        int64_t inode = json_get_int(args, "inode", -1);
+        struct stat st;
 
+        if (path && inode >= 0 &&
+            (lstat(path, &st) < 0 || (int64_t) st.st_ino != inode ||
+             (int64_t) st.st_dev != json_get_int(args, "device", -1)))
+                return 0;
         if (path && unlink(path) < 0 && errno != ENOENT)
                 return error_errno(err, errno, "cannot remove %s", path);
         return 0;

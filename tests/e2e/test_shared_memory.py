@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from world import IS_ROOT, SESSION_UID, kill9, unique
+from world import IS_ROOT, SESSION_UID, build_option, kill9, unique, until
 
 IVSHMEM = (0x1af4, 0x1110)
 MIB = 1 << 20
@@ -148,6 +148,33 @@ def test_a_path_of_the_users_that_is_not_there(world):
     assert path.stat().st_size == 32 * MIB
     world.vore("kill", name).ok()
     assert not path.exists()
+
+
+@pytest.mark.skipif(not build_option("test-hooks"), reason="this build has no test hooks")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_somebody_elses_file_at_that_path(make_world, when):
+    """vored dies around the making of the file; the next one takes away its own, and not what has come in its place."""
+    world = make_world()
+    name, path = unique(), world.images / "theirs"
+    world.start(VORE_TEST_KILL=f"start:memory-file:{when}")
+    world.load(name, "--save", machine={"features": ["looking-glass"]}, looking_glass={"mem-path": str(path)})
+    world.vore("start", name)
+    assert world.process.wait(20) == -9 and path.exists() == (when == "after")
+    world.write(world.images / "new", b"theirs").rename(path)
+    world.start()
+    assert world.listed(name)["pid"] is None and path.read_bytes() == b"theirs"
+
+
+def test_a_start_that_is_killed_while_it_makes_the_memory(world):
+    """Filling it takes a while: the kill comes in between."""
+    name = unique()
+    world.load(name, machine={"features": ["looking-glass"]}, looking_glass={"buffer-size": "1G"})
+    path = world.shared_memory(name) / "looking-glass"
+    with world.link() as link:
+        link.send("Start", {"name": name})
+        until("the file", path.exists, 20)
+        world.vore("kill", name).ok()
+    assert world.listed(name)["state"] in ("stopped", "loaded") and not path.parent.exists()
 
 
 def test_a_file_that_is_too_small(world):
