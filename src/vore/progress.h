@@ -15,8 +15,8 @@ struct progress {
 /* What daemon_call_more() is given, the struct progress being its data. NULL with --quiet and --json: the
  * daemon then streams nothing, which keeps two processes from waking each other for every step. */
 rpc_reply_fn progress_wanted(const struct cli *c);
-/* What --json prints of such a call's last reply: name, state, pid, seconds, steps; with devices also those. Exit
- * status. */
+/* What --json prints of such a call's last reply: name, state, pid, seconds, steps; with devices also those.
+ * Exit status. */
 int progress_print_json(struct cli *c, const json_t *reply, const char *name, bool devices);
 /* Completes a line whose step never ended. */
 void progress_done(struct progress *p);
