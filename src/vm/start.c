@@ -82,7 +82,6 @@ static int plan_ask(struct vm *vm, struct error *err) {
 
         vm_plan_request(vm, &req);
         req.goal = PLAN_ARGV;
-        req.display = vm->options.display;
         int r = work_start(vm->env->loop, "the plan", PLAN_DEADLINE_MS, plan_work, &req, plan_known, vm,
                            &vm->work, err);
         vm_plan_request_done(&req);

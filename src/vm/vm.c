@@ -50,6 +50,10 @@ bool vm_active(const struct vm *vm) {
                vm->state == VM_STOPPING;
 }
 
+static bool is_off(const struct vm *vm) {
+        return vm->state == VM_LOADED || vm->state == VM_STOPPED || vm->state == VM_FAILED;
+}
+
 int vm_define(struct vm *vm, const struct vm_definition *d, const struct def_summary *summary,
               struct error *err) {
         if (vm_active(vm) || vm->state == VM_PREPARED || vm->op.table)
@@ -254,19 +258,23 @@ void vm_uses_request(const struct vm_uses *uses, struct plan_request *req) {
 }
 
 void vm_plan_request(struct vm *vm, struct plan_request *ret) {
+        static const struct vm_start_options none = { 0 };
         const struct vm_definition *d = &vm->definition;
-        size_t n = d->n_cdroms + vm->options.n_cdroms;
+        /* They were for that one start. */
+        const struct vm_start_options *o = is_off(vm) ? &none : &vm->options;
+        size_t n = d->n_cdroms + o->n_cdroms;
         const char **cdroms = xcalloc(n + 1, sizeof(*cdroms));
         struct vm_uses uses = { 0 };
 
         for (size_t i = 0; i < n; i++)
-                cdroms[i] = i < d->n_cdroms ? d->cdroms[i] : vm->options.cdroms[i - d->n_cdroms];
+                cdroms[i] = i < d->n_cdroms ? d->cdroms[i] : o->cdroms[i - d->n_cdroms];
         *ret = (struct plan_request){ .text = d->text,
                                       .len = d->len,
                                       .file = d->file,
                                       .directory = d->directory,
                                       .cdroms = cdroms,
                                       .n_cdroms = n,
+                                      .display = o->display,
                                       .settings = vm->env->settings,
                                       .uid = vm->env->separate ? (uid_t) vm->env->settings->qemu.uid_first :
                                                                  vm->env->user };
@@ -325,10 +333,6 @@ static void cancel_start(struct vm *vm, const struct vm_watch *watch) {
                 guest_end_now(vm, VM_STOPPED, NULL);
         else
                 vm_end(vm, VM_STOPPED, NULL);
-}
-
-static bool is_off(const struct vm *vm) {
-        return vm->state == VM_LOADED || vm->state == VM_STOPPED || vm->state == VM_FAILED;
 }
 
 void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_watch *watch) {

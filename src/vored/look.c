@@ -254,7 +254,7 @@ void method_qemu_command(struct rpc_call *call, const json_t *params, void *mana
         struct plan_request with = req;
         with.cdroms = all;
         with.n_cdroms += n;
-        with.display = json_get_bool(params, "display", false);
+        with.display |= json_get_bool(params, "display", false);
         command_ask(m, call, &with, exact);
         vm_plan_request_done(&req);
 }

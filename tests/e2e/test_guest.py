@@ -87,8 +87,9 @@ def test_several_cdroms(world):
 def test_cdrom_of_a_start_is_for_that_start(world):
     world.load()
     world.vore("start", "vm", "--cdrom", world.image("once", GUEST_ISO)).ok()
-    assert world.console().report()["label"] == "once"
+    assert world.console().report()["label"] == "once" and "once" in world.vore("x", "qemucmd", "vm").ok().out
     world.vore("kill", "vm").ok()
+    assert "once" not in world.vore("x", "qemucmd", "vm").ok().out
     world.vore("start", "vm").ok()
     console = world.console()
     reports = [console.report()]
