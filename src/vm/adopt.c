@@ -41,7 +41,7 @@ static void adopt_without_process(struct vm *vm) {
                 adoption_done(vm);
                 return;
         }
-        if (!vm_active(vm)) {
+        if (!vm_active(vm) && vm->state != VM_PREPARED) {
                 /* Nothing is to be ended; leftovers are given back all the same. */
                 vm->ending = false;
                 vm->unwinding = true;

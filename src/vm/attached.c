@@ -123,6 +123,7 @@ static bool listed(const json_t *list, const char *name) {
 }
 
 void attached_compare(struct vm *vm, const json_t *reply) {
+        vm->attached_known = true;
         for (size_t i = 0; i < vm->n_attached; i++) {
                 char id[ATTACHED_ID_MAX];
 

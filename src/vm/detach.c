@@ -98,9 +98,9 @@ static int step_unplug(struct vm *vm, struct error *err) {
         int r = 0;
 
         vm->op.waiting = 0;
-        if (attached_there(vm, vm->op.unit) == 0)
+        if (vm->attached_known && attached_there(vm, vm->op.unit) == 0)
                 return 0;
-        if (!vm->qmp_ready)
+        if (!vm->qmp_ready || !vm->attached_known)
                 return error_set(err, -ENOTCONN,
                                  "QEMU's monitor cannot be reached: vore kill %s ends it and gives all "
                                  "devices back",
@@ -311,7 +311,7 @@ static void settle(struct vm *vm, unsigned unit, bool there) {
 }
 
 bool hotplug_settle(struct vm *vm) {
-        if (vm->op.table || vm->ending || vm->unwinding ||
+        if (vm->op.table || vm->ending || vm->unwinding || !vm->attached_known ||
             (vm->state != VM_RUNNING && vm->state != VM_PAUSED))
                 return false;
         for (size_t i = 0; i < vm->n_attached; i++) {

@@ -41,6 +41,7 @@ static void release_start(struct vm *vm) {
         free(vm->attached);
         vm->attached = NULL;
         vm->n_attached = 0;
+        vm->attached_known = false;
         plan_free(vm->plan);
         vm->plan = NULL;
         json_decref(vm->disks);

@@ -94,6 +94,7 @@ struct vm {
         json_t *addresses;            /* owned: of its host devices since its start */
         struct vm_attached *attached; /* owned: of those that came later */
         size_t n_attached;
+        bool attached_known; /* this daemon has heard from QEMU which of them are there */
         bool has_console;
         bool ran;           /* it got to its first instruction */
         char *undo_note;    /* owned: what could not be given back, for whoever waits for the end */
@@ -201,7 +202,8 @@ enum { ATTACHED_ID_MAX = 40 };
 void attached_id(const struct vm_attached *device, char ret[static ATTACHED_ID_MAX]);
 json_t *attached_to_json(const struct vm *vm);
 void attached_from_json(struct vm *vm, const json_t *array);
-/* Those of reply, the answer to qom-list of /machine/peripheral, are there, all others are not. */
+/* Those of reply, the answer to qom-list of /machine/peripheral, are there, all others are not. Before it
+ * nobody knows: nothing is given back then. */
 void attached_compare(struct vm *vm, const json_t *reply);
 #define ATTACHED_QOM_PATH "/machine/peripheral"
 

@@ -177,6 +177,7 @@ static void peripherals_known(struct qmp *q, const json_t *reply, const struct e
                 step_finish(vm, err);
                 return;
         }
+        attached_compare(vm, reply);
         json_array_foreach (reply, i, item) {
                 const char *name = json_get_str(item, "name", "");
 

@@ -380,6 +380,51 @@ static void test_qemu_dies(void **state) {
         assert_false(there(b->unit_file) || there(b->other_file));
 }
 
+/* A monitor that never greets: whether QEMU has the device is not known, and so it is not taken back. */
+static void test_qemu_was_never_asked(void **state) {
+        struct bench *b = *state;
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        start_qemu(b, "{\"greet\": \"never\"}", true, false);
+        write_record(b, json_pack("[o]", device(A, 0, true)));
+        assert_int_equal(vm_adopt(&b->env, "vm", on_adopted, b, &b->vm, &err), 0);
+        detach(b, A, 20, VM_ERROR, "QEMU's monitor cannot be reached");
+        assert_attached(b, 1);
+        struct vm_watch w = watch(b);
+        vm_stop(b->vm, 1000, false, &w);
+        assert_answer(b, VM_ERROR, "");
+        assert_attached(b, 1);
+        w = watch(b);
+        vm_kill(b->vm, &w);
+        assert_answer(b, VM_DONE, "");
+        assert_false(there(b->unit_file) || there(b->other_file));
+}
+
+/* Its stop was cut off while it gave back what it had. */
+static void test_a_prepared_one_was_being_stopped(void **state) {
+        struct bench *b = *state;
+        _cleanup_free_ char *path = xasprintf("%s/state.json", b->dir), *text = NULL;
+        _cleanup_json_ json_t *record = NULL;
+
+        write_record(b, json_array());
+        assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &text, NULL, NULL), 0);
+        assert_int_equal(json_parse(text, strlen(text), &record, NULL), 0);
+        json_put_str(record, "state", "prepared");
+        json_put_bool(record, "ending", true);
+        json_put_str(record, "ending_state", "stopped");
+        free(text);
+        text = json_text(record);
+        put(b, path, text, 0600);
+        assert_int_equal(vm_adopt(&b->env, "vm", on_adopted, b, &b->vm, NULL), 0);
+        run_until(b, &b->adopted, "the adoption");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+        assert_false(there(b->unit_file) || there(b->other_file));
+        struct vm_uses uses = { 0 };
+        vm_add_uses(b->vm, &uses);
+        assert_int_equal(uses.n_devices, 0);
+        vm_uses_done(&uses);
+}
+
 static void test_qemu_talks_nonsense(void **state) {
         struct bench *b = *state;
 
@@ -448,6 +493,8 @@ int main(void) {
                 TEST(test_qemu_refuses),
                 TEST(test_qemu_knows_no_such_device),
                 TEST(test_qemu_dies),
+                TEST(test_qemu_was_never_asked),
+                TEST(test_a_prepared_one_was_being_stopped),
                 TEST(test_qemu_talks_nonsense),
                 TEST(test_busy_and_killed),
                 TEST(test_refusals),
