@@ -70,6 +70,13 @@ static void check_other_vms(const struct vfio_fill *x, size_t i) {
                         vfio_error(x, i, hint, "%s is in use by the machine %s", d->address, use->vm);
                         return;
                 }
+                if (!host_pci_vfio_driver(d->driver) &&
+                    host_pci_function_of(req->host, use->address, d->address)) {
+                        vfio_error(x, i, hint,
+                                   "%s would take its virtual function %s away, which the machine %s has",
+                                   d->address, use->address, use->vm);
+                        return;
+                }
                 if (other && d->iommu_group >= 0 && other->iommu_group == d->iommu_group) {
                         vfio_error(x, i, hint,
                                    "%s is in IOMMU group %d, of which the machine %s has %s: a group belongs "

@@ -108,6 +108,32 @@ static const char *route_need(const struct host *h, const char *address, int ver
         return NULL;
 }
 
+bool host_pci_function_of(const struct host *h, const char *virtual_function, const char *physical_function) {
+        _cleanup_free_ char *link = xasprintf("/sys/bus/pci/devices/%s/physfn", virtual_function),
+                            *target = NULL;
+
+        if (host_readlink(h, link, &target) < 0)
+                return false;
+        const char *slash = strrchr(target, '/');
+        return str_eq(slash ? slash + 1 : target, physical_function);
+}
+
+/* A physical function's driver takes its virtual functions away when it goes: whoever has one loses it. */
+static const char *functions_need(const struct host *h, const char *address, struct arena *arena) {
+        for (unsigned i = 0;; i++) {
+                _cleanup_free_ char *link = xasprintf("/sys/bus/pci/devices/%s/virtfn%u", address, i),
+                                    *target = NULL;
+                struct host_pci function;
+
+                if (host_readlink(h, link, &target) < 0)
+                        return NULL;
+                const char *slash = strrchr(target, '/');
+                if (host_pci_find(h, slash ? slash + 1 : target, arena, &function) >= 0 && function.driver)
+                        return arena_printf(arena, "its virtual function %s is with the driver %s",
+                                            function.address, function.driver);
+        }
+}
+
 const char *host_pci_need(const struct host *h, const struct host_pci *device, struct arena *arena) {
         const char *need = NULL;
 
@@ -120,5 +146,7 @@ const char *host_pci_need(const struct host *h, const struct host_pci *device, s
                 need = route_need(h, device->address, 4, arena);
         if (!need)
                 need = route_need(h, device->address, 6, arena);
+        if (!need)
+                need = functions_need(h, device->address, arena);
         return !need && device->boot_vga == 1 ? "it is the boot display" : need;
 }

@@ -154,6 +154,26 @@ static void test_multipath(void **state) {
         assert_string_equal(need(t), "/dev/nvme0n1 is used for swap");
 }
 
+static void test_virtual_functions(void **state) {
+        struct tree *t = *state;
+
+        put(t, "/sys/devices/pci0000:00/0000:01:10.0/vendor", "0x8086\n");
+        put_link(t, "/sys/bus/pci/devices/0000:01:10.0", "/sys/devices/pci0000:00/0000:01:10.0");
+        put(t, "/sys/devices/pci0000:00/0000:01:10.4/vendor", "0x8086\n");
+        put_link(t, "/sys/bus/pci/devices/0000:01:10.4", "/sys/devices/pci0000:00/0000:01:10.4");
+        put_link(t, FOLDER "/virtfn0", "../0000:01:10.0");
+        put_link(t, FOLDER "/virtfn1", "../0000:01:10.4");
+        assert_null(need(t));
+        put_link(t, "/sys/devices/pci0000:00/0000:01:10.4/driver", "/sys/bus/pci/drivers/vfio-pci");
+        assert_string_equal(need(t), "its virtual function 0000:01:10.4 is with the driver vfio-pci");
+        put_link(t, FOLDER "/driver", "/sys/bus/pci/drivers/vfio-pci");
+        assert_null(need(t));
+        assert_false(host_pci_function_of(t->host, "0000:01:10.0", DEVICE));
+        put_link(t, "/sys/devices/pci0000:00/0000:01:10.0/physfn", "../" DEVICE);
+        assert_true(host_pci_function_of(t->host, "0000:01:10.0", DEVICE));
+        assert_false(host_pci_function_of(t->host, "0000:01:10.0", "0000:01:10.4"));
+}
+
 static void test_display(void **state) {
         struct tree *t = *state;
 
@@ -185,6 +205,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_stacked, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_swap, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_multipath, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_virtual_functions, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_display, setup, teardown),
                 cmocka_unit_test(test_stay),
         };
