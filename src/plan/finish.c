@@ -19,29 +19,28 @@ const char *finish_binary(struct arena *arena, const struct host *host, const st
         return arena_strdup(arena, binary);
 }
 
-static void default_firmware(const struct def *def, const struct host *host, const struct settings *settings,
-                             json_t *uefi) {
+json_t *finish_global(const struct settings *settings, const struct host *host, const char *arch,
+                      const char *chipset, struct arena *arena) {
+        json_t *global = settings_to_json(settings), *uefi = json_object_get(global, "uefi");
         const char *code = NULL, *template = NULL;
 
-        if (json_object_get(uefi, "default") ||
-            complete_default_firmware(host, settings, def->machine.arch, def->machine.chipset, def->arena,
-                                      &code, &template, NULL) < 0)
-                return;
-        json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", code, "template", template));
-}
-
-void finish_instance(const struct def *def, const struct host *host, const struct settings *settings,
-                     const char *instance_dir, json_t *instance, json_t *global) {
-        _cleanup_free_ char *socket = xasprintf("%s/spice.sock", instance_dir);
-        json_t *spice = json_object_get(instance, "spice"), *uefi = json_object_get(global, "uefi");
-
-        if (spice && def->spice.enabled)
-                json_put_str(spice, "socket_path", socket);
         if (!uefi) {
                 uefi = json_object();
                 json_put(global, "uefi", uefi);
         }
-        default_firmware(def, host, settings, uefi);
+        if (!json_object_get(uefi, "default") &&
+            complete_default_firmware(host, settings, arch, chipset, arena, &code, &template, NULL) >= 0)
+                json_put(uefi, "default", json_pack("{s:s, s:s?}", "boot_code", code, "template", template));
+        return global;
+}
+
+json_t *finish_instance(const struct def *def, const char *instance_dir) {
+        _cleanup_free_ char *socket = xasprintf("%s/spice.sock", instance_dir);
+        json_t *instance = def_to_json(def, DEF_JSON_LUA), *spice = json_object_get(instance, "spice");
+
+        if (spice && def->spice.enabled)
+                json_put_str(spice, "socket_path", socket);
+        return instance;
 }
 
 /* -- what vored adds ---------------------------------------------------------------------------- */

@@ -8,10 +8,11 @@
 const char *finish_binary(struct arena *arena, const struct host *host, const struct settings *settings,
                           const char *arch);
 
-/* What the script must see otherwise than the user wrote it: the SPICE socket that QEMU binds, and
- * global.uefi.default wherever any firmware was found. */
-void finish_instance(const struct def *def, const struct host *host, const struct settings *settings,
-                     const char *instance_dir, json_t *instance, json_t *global);
+/* What the script sees, as new references: the definition, with the SPICE socket that QEMU binds instead of
+ * what the user wrote; and the settings, with uefi.default wherever any firmware was found. */
+json_t *finish_instance(const struct def *def, const char *instance_dir);
+json_t *finish_global(const struct settings *settings, const struct host *host, const char *arch,
+                      const char *chipset, struct arena *arena);
 
 /* Fills plain, exact, files, reach, copies, allows, spice_link, console. */
 int finish_argv(struct plan *p, const struct plan_request *req, const struct def *def,

@@ -14,8 +14,11 @@ struct handover {
         struct argv *args;
         json_t *nodes; /* node name -> path of its file */
         int next_fd, next_set;
-        bool drive; /* QEMU opens a -drive read-only first and again for writing: it needs both */
+        bool drive; /* of -drive, whose nodes are all "auto-read-only" (QEMU's blockdev.c) */
 };
+
+/* How QEMU opens a file. Of AUTO it tries both, one after the other, and is content with reading. */
+enum access { READ, WRITE, AUTO };
 
 static int file_add(struct handover *h, const char *path, int set, int flags) {
         struct plan *p = h->p;
@@ -29,15 +32,20 @@ static int file_add(struct handover *h, const char *path, int set, int flags) {
         return h->next_fd++;
 }
 
-/* Gives path a set of its own; the name that QEMU knows it by. */
-static int fdset_add(struct handover *h, const char *path, bool write, char **ret, struct error *err) {
+static bool is_block_device(const char *path) {
         struct stat st;
-        bool block = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
-        /* Two machines may read one device; to write it takes it for oneself. */
-        int set = h->next_set++, excl = block && write ? O_EXCL : 0;
 
-        if (file_add(h, path, set, (write ? O_RDWR : O_RDONLY) | excl) < 0 ||
-            (write && h->drive && file_add(h, path, set, O_RDONLY) < 0))
+        return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* Gives path a set of its own; the name that QEMU knows it by. */
+static int fdset_add(struct handover *h, const char *path, enum access access, char **ret,
+                     struct error *err) {
+        /* Two machines may read one device; to write it takes it for oneself. */
+        int set = h->next_set++, excl = access != READ && is_block_device(path) ? O_EXCL : 0;
+
+        if (file_add(h, path, set, (access == READ ? O_RDONLY : O_RDWR) | excl) < 0 ||
+            (access == AUTO && file_add(h, path, set, O_RDONLY) < 0))
                 return error_set(err, -E2BIG, "more than %d files in the arguments", FILES_MAX);
         *ret = xasprintf("/dev/fdset/%d", set);
         return 0;
@@ -82,14 +90,12 @@ static int backing_build(struct handover *h, const char *path, const char *forma
                          json_t **ret, struct error *err) {
         _cleanup_json_ json_t *node = json_object();
         _cleanup_free_ char *fdset = NULL;
-        struct stat st;
-        int r = fdset_add(h, path, false, &fdset, err);
+        int r = fdset_add(h, path, READ, &fdset, err);
 
         if (r < 0)
                 return r;
         json_t *file = json_object();
-        bool block = stat(path, &st) == 0 && S_ISBLK(st.st_mode);
-        json_put_str(file, "driver", block ? "host_device" : "file");
+        json_put_str(file, "driver", is_block_device(path) ? "host_device" : "file");
         json_put_str(file, "filename", fdset);
         json_put_bool(file, "read-only", true);
         json_put_str(node, "driver", format);
@@ -121,7 +127,7 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                 r = link_check(path, links.data_file, NULL, write, err);
                 if (r < 0)
                         return r;
-                r = fdset_add(h, links.data_file, write, &fdset, err);
+                r = fdset_add(h, links.data_file, write ? WRITE : READ, &fdset, err);
                 if (r < 0)
                         return r;
                 json_put(node, "data-file",
@@ -146,6 +152,15 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
         return 0;
 }
 
+/* What is behind an image of that format: a qcow2's other files are handed over with it; other formats have
+ * to do without. */
+static int image_build(struct handover *h, const char *image, const char *format, json_t *node,
+                       struct error *err) {
+        if (str_eq(format, "qcow2"))
+                return chain_build(h, image, 0, node, err);
+        return str_eq(format, "vmdk") ? image_vmdk_check(image, err) : 0;
+}
+
 /* -- -blockdev as JSON ------------------------------------------------------------------------- */
 
 static const char *node_path(struct handover *h, const json_t *file) {
@@ -156,36 +171,41 @@ static const char *node_path(struct handover *h, const json_t *file) {
         return filename || !json_is_object(file) ? filename : node_path(h, json_object_get(file, "file"));
 }
 
-static int blockdev_object(struct handover *h, json_t *node, struct error *err) {
+/* As the node itself says, else as the one that it is written in does (QEMU's bdrv_inherited_options). */
+static enum access node_access(const json_t *node, enum access outer) {
+        bool read_only = json_get_bool(node, "read-only", outer == READ);
+
+        return read_only ? READ : json_get_bool(node, "auto-read-only", outer == AUTO) ? AUTO : WRITE;
+}
+
+static int node_file(struct handover *h, json_t *node, enum access access, struct error *err) {
         const char *filename = json_get_str(node, "filename", NULL);
         const char *name = json_get_str(node, "node-name", NULL);
-        _cleanup_free_ char *path = NULL, *image = NULL, *fdset = NULL;
-        const char *key;
+        _cleanup_free_ char *fdset = NULL;
+
+        if (!is_image_path(filename))
+                return 0;
+        if (name)
+                json_put_str(h->nodes, name, filename);
+        int r = fdset_add(h, filename, access, &fdset, err);
+        if (r >= 0)
+                json_put_str(node, "filename", fdset);
+        return r;
+}
+
+static int blockdev_object(struct handover *h, json_t *node, enum access outer, struct error *err) {
+        const char *of = node_path(h, json_object_get(node, "file")), *key;
+        _cleanup_free_ char *image = is_image_path(of) ? xstrdup(of) : NULL;
+        enum access access = node_access(node, outer);
         json_t *child;
         void *next;
-        int r = 0;
+        int r = node_file(h, node, access, err);
 
-        if (str_eq(json_get_str(node, "driver", NULL), "qcow2")) {
-                const char *of = node_path(h, json_object_get(node, "file"));
-                image = is_image_path(of) ? xstrdup(of) : NULL;
-        }
-        if (is_image_path(filename)) {
-                path = xstrdup(filename);
-                if (name)
-                        json_put_str(h->nodes, name, path);
-                r = fdset_add(h, path, !json_get_bool(node, "read-only", false), &fdset, err);
-                if (r < 0)
-                        return r;
-                json_put_str(node, "filename", fdset);
-        }
         json_object_foreach_safe (node, next, key, child) {
-                if (!json_is_object(child))
-                        continue;
-                r = blockdev_object(h, child, err);
-                if (r < 0)
-                        return r;
+                if (r >= 0 && json_is_object(child))
+                        r = blockdev_object(h, child, str_eq(key, "backing") ? READ : access, err);
         }
-        return image ? chain_build(h, image, 0, node, err) : 0;
+        return r < 0 || !image ? r : image_build(h, image, json_get_str(node, "driver", NULL), node, err);
 }
 
 /* -- key=value: -drive, and -blockdev as a person writes it ------------------------------------ */
@@ -212,12 +232,13 @@ static bool flat_on(const json_t *flat, const char *key) {
         return str_eq(v, "on") || str_eq(v, "true") || json_is_true(json_object_get(flat, key));
 }
 
-static int flat_chain(struct handover *h, json_t *flat, const char *image, bool write, struct error *err) {
+static int flat_chain(struct handover *h, json_t *flat, const char *image, const char *format, bool write,
+                      struct error *err) {
         _cleanup_json_ json_t *node = json_pack("{s:b}", "read-only", !write);
 
         if (json_object_get(flat, "backing") || json_object_get(flat, "backing.driver"))
                 return 0;
-        int r = chain_build(h, image, 0, node, err);
+        int r = image_build(h, image, format, node, err);
         if (r < 0)
                 return r;
         const char *key;
@@ -241,6 +262,21 @@ char *handover_keyval_text(const json_t *flat) {
         return strbuf_take(&b);
 }
 
+/* A disk of the definition that is only read, whatever the script says: a CD-ROM on a read-only file system.
+ */
+static bool only_read(const struct plan *p, const char *path) {
+        for (size_t i = 0; i < p->n_disks; i++)
+                if (p->disks[i].read_only && str_eq(p->disks[i].path, path))
+                        return true;
+        return false;
+}
+
+static enum access flat_access(const struct handover *h, bool write, const json_t *flat, const char *path) {
+        if (!write || (h->drive && only_read(h->p, path)))
+                return READ;
+        return h->drive || flat_on(flat, "auto-read-only") ? AUTO : WRITE;
+}
+
 /* key holds a path in flat: hands it over. *ret_image (owned): the path, if the image may have a chain. */
 static int flat_file(struct handover *h, json_t *flat, const char *key, bool write, char **ret_image,
                      struct error *err) {
@@ -249,9 +285,15 @@ static int flat_file(struct handover *h, json_t *flat, const char *key, bool wri
 
         if (!path)
                 return 0;
-        int r = fdset_add(h, path, write, &fdset, err);
+        int r = fdset_add(h, path, flat_access(h, write, flat, path), &fdset, err);
         if (r < 0)
                 return r;
+        /* QEMU tells a device from a file by the path, which a set does not have. */
+        if (str_eq(key, "file") && h->drive && is_block_device(path)) {
+                json_object_del(flat, key);
+                json_put_str(flat, "file.driver", "host_device");
+                key = "file.filename";
+        }
         json_put_str(flat, key, fdset);
         *ret_image = TAKE_PTR(path);
         return 0;
@@ -264,8 +306,8 @@ static int keyval_rewrite(struct handover *h, const char *text, char **ret, stru
 
         if (r < 0)
                 return r;
-        const char *format = json_get_str(flat, "format", json_get_str(flat, "driver", NULL));
-        bool qcow2 = str_eq(format, "qcow2");
+        const char *named = json_get_str(flat, "format", json_get_str(flat, "driver", NULL));
+        _cleanup_free_ char *format = xstrdup(named ? named : "");
         bool write = !flat_on(flat, "readonly") && !flat_on(flat, "read-only") &&
                      !str_eq(json_get_str(flat, "media", NULL), "cdrom");
         const char *reference = h->drive ? NULL : node_path(h, json_object_get(flat, "file"));
@@ -285,12 +327,18 @@ static int keyval_rewrite(struct handover *h, const char *text, char **ret, stru
                 free(image);
                 image = TAKE_PTR(found);
         }
-        if (image && qcow2) {
-                r = flat_chain(h, flat, image, write, err);
-                if (r < 0)
-                        return r;
-        }
+        r = image ? flat_chain(h, flat, image, format, write, err) : 0;
+        if (r < 0)
+                return r;
         *ret = handover_keyval_text(flat);
+        return 0;
+}
+
+/* Which disk of the definition is it about? Its number from 1; 0: none. */
+static size_t disk_of_error(const struct plan *p, const struct error *err) {
+        for (size_t i = 0; i < p->n_disks; i++)
+                if (!str_empty(p->disks[i].path) && strstr(error_text(err), p->disks[i].path))
+                        return i + 1;
         return 0;
 }
 
@@ -302,13 +350,15 @@ static int block_rewrite(struct handover *h, char **arg, struct error *err) {
         if (**arg == '{') {
                 r = json_parse(*arg, strlen(*arg), &node, err);
                 if (r >= 0)
-                        r = blockdev_object(h, node, err);
+                        r = blockdev_object(h, node, WRITE, err);
                 if (r >= 0)
                         text = json_text(node);
         } else
                 r = keyval_rewrite(h, *arg, &text, err);
-        if (r < 0)
-                return error_prefix(err, "the argument %s", *arg);
+        if (r < 0) {
+                h->p->bad_disk = disk_of_error(h->p, err);
+                return h->p->bad_disk ? r : error_prefix(err, "the argument %s", *arg);
+        }
         free(*arg);
         *arg = text;
         return 0;

@@ -6,7 +6,7 @@
 #include "plan/plan.h"
 
 /* Rewrites args in place and fills p->files, p->reach and p->allows (device nodes). Adds "-add-fd"
- * arguments. Only for a VM with a uid of its own. */
+ * arguments. Only for a VM with a uid of its own. An error that is about one of p->disks sets p->bad_disk. */
 int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err);
 /* The device nodes that the arguments name, to p->allows; for every VM. */
 void handover_nodes(struct plan *p, const struct argv *args);

@@ -34,7 +34,7 @@ static uint64_t be64(const struct header *h, size_t at) {
         return (uint64_t) be32(h, at) << 32 | be32(h, at + 4);
 }
 
-static int header_read(const char *path, struct header *h, struct error *err) {
+static int header_load(const char *path, struct header *h, struct error *err) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
         if (fd < 0)
@@ -44,6 +44,14 @@ static int header_read(const char *path, struct header *h, struct error *err) {
                 return error_errno(err, errno, "cannot read the image %s", path);
         h->len = (size_t) n;
         h->path = path;
+        return 0;
+}
+
+static int header_read(const char *path, struct header *h, struct error *err) {
+        int r = header_load(path, h, err);
+
+        if (r < 0)
+                return r;
         if (h->len < VERSION_2_LENGTH || memcmp(h->data, "QFI\xfb", 4) != 0)
                 return error_set(err, -EINVAL, "%s is not a qcow2 image", path);
         return 0;
@@ -127,4 +135,33 @@ void image_links_done(struct image_links *l) {
         free(l->backing_format);
         free(l->data_file);
         *l = (struct image_links){ 0 };
+}
+
+/* A sparse extent, "KDMV", has its descriptor inside: little-endian, at byte 28 where, in sectors. A
+ * descriptor of its own names the files that have the data. "parentCID=ffffffff": no parent. */
+int image_vmdk_check(const char *path, struct error *err) {
+        static const char parent[] = "parentCID=", none[] = "parentCID=ffffffff";
+        _cleanup_free_ struct header *h = xcalloc(1, sizeof(*h) + 1);
+        int r = header_load(path, h, err);
+        uint64_t sector;
+
+        if (r < 0)
+                return r;
+        bool apart = h->len >= 21 && memcmp(h->data, "# Disk DescriptorFile", 21) == 0;
+        if (!apart && h->len >= 44 && memcmp(h->data, "KDMV", 4) == 0) {
+                memcpy(&sector, h->data + 28, sizeof(sector));
+                sector = le64toh(sector);
+                const char *text = sector > 0 && sector < h->len / 512 ?
+                                           memmem(h->data + sector * 512, h->len - sector * 512, parent,
+                                                  sizeof(parent) - 1) :
+                                           NULL;
+                apart = text && strncasecmp(text, none, sizeof(none) - 1) != 0;
+        }
+        if (apart)
+                return error_set(err, -EOPNOTSUPP,
+                                 "%s keeps its data in other files, which cannot be handed to the VM: "
+                                 "qemu-img convert -O "
+                                 "qcow2 %s NEW.qcow2 makes one file of them",
+                                 path, path);
+        return 0;
 }

@@ -1,6 +1,6 @@
-/* What a qcow2 image's header says of other files: its backing file, that one's format, and an external
- * data file. Only the header is read; nothing is guessed (formats are never probed).
- * Source: QEMU's docs/interop/qcow2.txt. */
+/* What an image's header says of other files: a qcow2's backing file, that one's format, and an external data
+ * file. Only the header is read; nothing is guessed (formats are never probed). Sources: QEMU's
+ * docs/interop/qcow2.txt; VMware's Virtual Disk Format 5.0. */
 #pragma once
 
 #include "base/error.h"
@@ -17,3 +17,7 @@ struct image_links {
  * ("json:", "nbd://"). Paths in the header count from the image's folder. */
 int image_links_read(const char *path, struct image_links *ret, struct error *err);
 void image_links_done(struct image_links *l);
+
+/* -EOPNOTSUPP: a VMDK that keeps its data, or a part of it, in other files: a descriptor with extents, or one
+ * with a parent. */
+int image_vmdk_check(const char *path, struct error *err);

@@ -111,15 +111,11 @@ static int caps_open(struct walk *w, struct error *err) {
         return 0;
 }
 
-static int stage_script(struct walk *w, struct script_result *ret, int *ret_bad_disk, struct error *err) {
+static struct script_request script_request(const struct walk *w, const json_t *instance,
+                                            const json_t *global, const char *instance_dir) {
         const struct settings *s = w->req->settings;
-        _cleanup_free_ char *instance_dir = plan_instance_dir(s, w->plan->name);
-        _cleanup_json_ json_t *instance = def_to_json(w->def, DEF_JSON_LUA);
-        _cleanup_json_ json_t *global = settings_to_json(s);
 
-        finish_instance(w->def, w->host, s, instance_dir, instance, global);
-        json_put_bool(instance, "display", w->req->display);
-        struct script_request req = {
+        return (struct script_request){
                 .path = s->qemu.script ? s->qemu.script : plan_default_script(),
                 .library_dir = plan_library_dir(),
                 .instance = instance,
@@ -128,20 +124,84 @@ static int stage_script(struct walk *w, struct script_result *ret, int *ret_bad_
                 .instance_dir = instance_dir,
                 .deadline_ms = 5000,
                 .memory_max = 256 << 20,
-                .ret_bad_disk = ret_bad_disk,
         };
+}
+
+static int stage_script(struct walk *w, struct script_result *ret, bool *ret_bad_preset, struct error *err) {
+        const struct settings *s = w->req->settings;
+        const struct def_machine *m = &w->def->machine;
+        _cleanup_free_ char *instance_dir = plan_instance_dir(s, w->plan->name);
+        _cleanup_json_ json_t *instance = finish_instance(w->def, instance_dir);
+        _cleanup_json_ json_t *global = finish_global(s, w->host, m->arch, m->chipset, w->plan->arena);
+
+        json_put_bool(instance, "display", w->req->display);
+        struct script_request req = script_request(w, instance, global, instance_dir);
+        req.ret_bad_preset = ret_bad_preset;
         return script_run(&req, w->report_fd, ret, err);
 }
 
-static void script_fault(struct walk *w, int bad_disk, const struct error *err) {
+/* The presets that the script registers while it is loaded. */
+static int ask_presets(struct walk *w, const char *arch, const char *chipset, json_t **ret,
+                       struct error *err) {
+        const struct settings *s = w->req->settings;
+        _cleanup_json_ json_t *instance = json_object();
+        _cleanup_json_ json_t *global = finish_global(s, w->host, arch, chipset, w->plan->arena);
+        struct script_request req = script_request(w, instance, global, s->vore.state_dir);
+
+        return script_presets(&req, w->report_fd, ret, err);
+}
+
+static bool preset_known(const json_t *presets, const char *name) {
+        size_t i;
+        json_t *preset;
+
+        json_array_foreach (presets, i, preset)
+                if (str_eq(json_get_str(preset, "name", NULL), name))
+                        return true;
+        return false;
+}
+
+static char *preset_names(const json_t *presets) {
+        struct strbuf b = STRBUF_INIT;
+        size_t i;
+        json_t *preset;
+
+        json_array_foreach (presets, i, preset)
+                strbuf_addf(&b, "%s%s", i ? ", " : "", json_get_str(preset, "name", ""));
+        return strbuf_take(&b);
+}
+
+/* Only where something is wrong already: then all of it is told at once. */
+static size_t check_presets(struct walk *w) {
+        _cleanup_json_ json_t *presets = NULL;
+        size_t found = 0;
+
+        if (w->def->n_disk == 0 ||
+            ask_presets(w, w->def->machine.arch, w->def->machine.chipset, &presets, NULL) < 0)
+                return 0;
+        _cleanup_free_ char *names = preset_names(presets);
+        for (size_t i = 0; i < w->def->n_disk; i++) {
+                struct def_disk *disk = &w->def->disk[i];
+
+                if (str_empty(disk->preset) || preset_known(presets, disk->preset))
+                        continue;
+                found++;
+                diag_error(&w->diags, DEF_LOC(disk, preset),
+                           section_key(w->plan->arena, &disk->head, "preset"), NULL,
+                           "no disk preset is named \"%s\": there are %s", disk->preset, names);
+        }
+        return found;
+}
+
+static void script_fault(struct walk *w, const struct error *err) {
         struct loc loc = { 0 };
         const char *key = "script";
 
-        if (bad_disk >= 0 && (size_t) bad_disk < w->def->n_disk) {
-                struct def_disk *disk = &w->def->disk[bad_disk];
+        if (w->plan->bad_disk > 0) {
+                struct def_disk *disk = &w->def->disk[w->plan->bad_disk - 1];
 
-                loc = DEF_LOC(disk, preset);
-                key = section_key(w->plan->arena, &disk->head, "preset");
+                loc = DEF_LOC(disk, path);
+                key = section_key(w->plan->arena, &disk->head, "path");
         }
         diag_error(&w->diags, loc, key, NULL, "%s", error_text(err));
 }
@@ -149,17 +209,31 @@ static void script_fault(struct walk *w, int bad_disk, const struct error *err) 
 static void stage_argv(struct walk *w) {
         _cleanup_(script_result_done) struct script_result result = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
-        int bad_disk = -1;
-        int r = stage_script(w, &result, &bad_disk, &err);
+        bool bad_preset = false;
+        int r = stage_script(w, &result, &bad_preset, &err);
 
         for (size_t i = 0; r >= 0 && i < result.n_warnings; i++)
                 diag_warning(&w->diags, (struct loc){ 0 }, "script", NULL, "%s", result.warnings[i]);
         if (r >= 0)
                 r = finish_argv(w->plan, w->req, w->def, &result, w->binary, &err);
-        if (r < 0)
-                script_fault(w, bad_disk, &err);
-        else
+        if (r >= 0)
                 sound_note(w->plan, w->def, w->host, w->req->uid);
+        else if (!bad_preset || check_presets(w) == 0)
+                script_fault(w, &err);
+}
+
+static int stage_command(struct walk *w, struct error *err) {
+        int r = caps_open(w, err);
+
+        if (r < 0)
+                return r;
+        if (w->diags.errors == 0)
+                sound_check(w->def, w->caps_known ? &w->caps : NULL, &w->diags);
+        if (w->diags.errors == 0)
+                stage_argv(w);
+        else
+                (void) check_presets(w);
+        return 0;
 }
 
 static void note_disks(struct walk *w) {
@@ -207,17 +281,13 @@ static int walk(struct walk *w, struct error *err) {
                 stage_complete(w);
                 note_definition(w);
         }
-        bool command = w->def && req->goal != PLAN_SHOW && req->goal != PLAN_ATTACH;
         if (w->def && req->goal == PLAN_ATTACH)
                 stage_attach(w);
-        if (command && w->diags.errors == 0) {
-                r = caps_open(w, err);
+        if (w->def && req->goal != PLAN_SHOW && req->goal != PLAN_ATTACH) {
+                r = stage_command(w, err);
                 if (r < 0)
                         return r;
-                sound_check(w->def, w->caps_known ? &w->caps : NULL, &w->diags);
         }
-        if (command && w->diags.errors == 0)
-                stage_argv(w);
         diags_sort(&w->diags);
         w->plan->faults = diags_to_json(&w->diags);
         w->plan->ok = w->diags.errors == 0;
@@ -250,22 +320,6 @@ void plan_free(struct plan *p) {
 }
 
 /* -- the other questions to scripts and binaries ------------------------------------------------ */
-
-int plan_presets_work(void *data, int report_fd, json_t **ret, struct error *err) {
-        const struct settings *s = data;
-        _cleanup_json_ json_t *global = settings_to_json(s), *instance = json_object();
-        struct script_request req = {
-                .path = s->qemu.script ? s->qemu.script : plan_default_script(),
-                .library_dir = plan_library_dir(),
-                .instance = instance,
-                .global = global,
-                .instance_dir = s->vore.state_dir,
-                .deadline_ms = 5000,
-                .memory_max = 256 << 20,
-        };
-
-        return script_presets(&req, report_fd, ret, err);
-}
 
 /* The binary of this host, or NULL; also for a captured host, where nothing is to be probed. */
 static char *probe_binary(const struct settings *s) {
@@ -310,4 +364,36 @@ int plan_probe_work(void *data, int report_fd, json_t **ret, struct error *err) 
         if (r < 0)
                 return r;
         return caps_store(settings->cache_dir, binary, text, err);
+}
+
+/* Without its answers the walk says itself what is missing, at the place that asks for it. */
+static void probe_if_needed(const struct settings *settings, int report_fd) {
+        _cleanup_json_ json_t *nothing = NULL;
+
+        if (plan_probe_needed(settings))
+                (void) plan_probe_work((void *) settings, report_fd, &nothing, NULL);
+}
+
+int plan_check_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct plan_request *req = data;
+
+        probe_if_needed(req->settings, report_fd);
+        return plan_work(data, report_fd, ret, err);
+}
+
+int plan_presets_work(void *data, int report_fd, json_t **ret, struct error *err) {
+        const struct plan_request request = { .settings = data };
+        _cleanup_(walk_done) struct walk w = { .req = &request, .report_fd = report_fd };
+        _cleanup_free_ char *arch = NULL;
+
+        probe_if_needed(data, report_fd);
+        w.plan = xcalloc(1, sizeof(*w.plan));
+        w.plan->arena = arena_new();
+        int r = host_open(NULL, &w.host, err);
+        if (r < 0)
+                return r;
+        (void) host_arch(w.host, &arch);
+        w.binary = finish_binary(w.plan->arena, w.host, data, arch);
+        r = caps_open(&w, err);
+        return r < 0 ? r : ask_presets(&w, arch, NULL, ret, err);
 }

@@ -116,7 +116,8 @@ struct plan {
         uint64_t memlock;           /* bytes of RLIMIT_MEMLOCK that QEMU needs; 0: no devices, no need */
         struct complete_use *disks; /* what this VM uses, for others' checks */
         size_t n_disks;
-        char **environ; /* "NAME=VALUE": more for QEMU's environment */
+        size_t bad_disk; /* the number, from 1, of the one that cannot be handed over, while it is planned */
+        char **environ;  /* "NAME=VALUE": more for QEMU's environment */
         size_t n_environ;
         struct plan_cookie cookie;
         gid_t group;    /* besides its own; 0: none */
@@ -135,10 +136,13 @@ enum { PLAN_FD_QMP = 3, PLAN_FD_QMP_USER = 4, PLAN_FD_CONSOLE = 5, PLAN_FD_FILES
  * Fails only for what is no fault of the definition (out of memory, a worker's trouble). A script's error is
  * a fault with the script's file and line. */
 int plan_work(void *request, int report_fd, json_t **ret, struct error *err);
+/* The same after plan_probe_work() where that is needed; takes up to PLAN_PROBE_DEADLINE_MS. */
+int plan_check_work(void *request, int report_fd, json_t **ret, struct error *err);
 int plan_from_json(const json_t *j, struct plan **ret, struct error *err);
 void plan_free(struct plan *p);
 
-/* As a work_fn: arg is a const struct settings *: array of {name, description}. */
+/* As a work_fn: arg is a const struct settings *: array of {name, description}. Probes like
+ * plan_check_work(). */
 int plan_presets_work(void *settings, int report_fd, json_t **ret, struct error *err);
 
 /* Makes sure the capability cache has the binary (probing it if not): once per binary, before plan_work. As a

@@ -19,8 +19,7 @@ struct script_request {
         const char *instance_dir; /* absolute: where get_file's copies live */
         int deadline_ms;          /* 5000 */
         size_t memory_max;        /* 256 MiB */
-        int *ret_bad_disk; /* when it fails at a disk whose preset there is not: its number from 0; may be
-                              NULL */
+        bool *ret_bad_preset;     /* set when it fails at a disk whose preset there is not; may be NULL */
 };
 
 struct script_copy { /* get_file: copied at start, never overwritten */

@@ -122,15 +122,8 @@ static int l_add_disk(lua_State *L) {
         lua_rawgetp(L, LUA_REGISTRYINDEX, &presets_key);
         lua_pushvalue(L, 6);
         if (lua_rawget(L, 7) != LUA_TTABLE) {
-                const json_t *disks = json_object_get(state_of(L)->req->instance, "disks");
-                size_t i;
-                json_t *disk;
-
-                json_array_foreach (disks, i, disk) {
-                        if (str_eq(json_get_str(disk, "preset", NULL), name) &&
-                            state_of(L)->req->ret_bad_disk)
-                                *state_of(L)->req->ret_bad_disk = (int) i;
-                }
+                if (state_of(L)->req->ret_bad_preset)
+                        *state_of(L)->req->ret_bad_preset = true;
                 push_names(L);
                 return luaL_error(L, "no disk preset is named '%s': there are %s", name, lua_tostring(L, -1));
         }

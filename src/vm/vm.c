@@ -257,6 +257,10 @@ void vm_uses_request(const struct vm_uses *uses, struct plan_request *req) {
         req->memory_used = uses->memory;
 }
 
+uid_t vm_plan_uid(const struct vm_env *env) {
+        return env->separate ? (uid_t) env->settings->qemu.uid_first : env->user;
+}
+
 void vm_plan_request(struct vm *vm, struct plan_request *ret) {
         static const struct vm_start_options none = { 0 };
         const struct vm_definition *d = &vm->definition;
@@ -276,8 +280,7 @@ void vm_plan_request(struct vm *vm, struct plan_request *ret) {
                                       .n_cdroms = n,
                                       .display = o->display,
                                       .settings = vm->env->settings,
-                                      .uid = vm->env->separate ? (uid_t) vm->env->settings->qemu.uid_first :
-                                                                 vm->env->user };
+                                      .uid = vm_plan_uid(vm->env) };
         if (vm->env->uses)
                 vm->env->uses(vm, &uses, vm->env->data);
         vm_uses_request(&uses, ret);

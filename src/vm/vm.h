@@ -145,6 +145,8 @@ const struct vm_definition *vm_definition(const struct vm *vm);
 void vm_add_uses(const struct vm *vm, struct vm_uses *ret);
 /* The element of `list`. */
 json_t *vm_to_json(const struct vm *vm);
+/* Under which uid QEMU opens files, as far as one can know before a start; (uid_t) -1: the daemon's own. */
+uid_t vm_plan_uid(const struct vm_env *env);
 /* The request for a worker: everything filled in but goal. Freed by vm_request_done after the fork. */
 void vm_plan_request(struct vm *vm, struct plan_request *ret);
 void vm_plan_request_done(struct plan_request *req);

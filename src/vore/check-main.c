@@ -51,7 +51,8 @@ static int walk(struct settings *settings, const char *file, const char *directo
                 .directory = directory,
                 .settings = settings,
                 .goal = PLAN_CHECK,
-                .uid = (uid_t) -1,
+                .uid = settings->system && !settings->qemu.user ? (uid_t) settings->qemu.uid_first :
+                                                                  (uid_t) -1,
         };
         if (work_run("the check", PLAN_DEADLINE_MS, plan_work, &request, &result, &err) < 0 ||
             plan_from_json(result, &plan, &err) < 0)

@@ -53,24 +53,28 @@ static bool is_for_daemon(const struct cli *c) {
         return !args_has(c->args, OPTION_CONFIG) && str_empty(getenv("VORE_HOST_ROOT"));
 }
 
-/* New reference; NULL when there is no daemon or it cannot say. */
-static json_t *ask_daemon(struct cli *c, const struct input *in) {
+/* *ret, a new reference, stays NULL when there is no daemon, or one that does not know the question. */
+static int ask_daemon(struct cli *c, const struct input *in, json_t **ret) {
         _cleanup_json_ json_t *params = json_object(), *reply = NULL;
         _cleanup_free_ char *whole = daemon_method("Load"), *error = NULL;
         json_t *text;
 
         if (daemon_connect_quietly(c, NULL) < 0)
-                return NULL;
+                return EXIT_DONE;
         text = json_stringn(in->text, in->len);
         if (!text) /* not UTF-8: what is wrong with it is said here */
-                return NULL;
+                return EXIT_DONE;
         json_put(params, "toml", text);
         json_put_str(params, "directory", in->directory);
         json_put_str(params, "file", in->file);
         json_put_bool(params, "dry_run", true);
-        (void) rpc_client_call(c->client, whole, TAKE_PTR(params), &reply, &error, NULL);
+        int r = rpc_client_call(c->client, whole, TAKE_PTR(params), &reply, &error, NULL);
         json_t *faults = json_object_get(reply, "faults");
-        return json_is_array(faults) ? json_incref(faults) : NULL;
+        if (json_is_array(faults))
+                *ret = json_incref(faults);
+        else if (r == -EREMOTEIO && !str_starts(error, "org.varlink.service."))
+                return errors_print(c, "Load", error, reply); /* such as a script without an end */
+        return EXIT_DONE;
 }
 
 int verb_check(struct cli *c) {
@@ -80,7 +84,7 @@ int verb_check(struct cli *c) {
         bool wrong;
 
         if (r == EXIT_DONE && is_for_daemon(c))
-                faults = ask_daemon(c, &in);
+                r = ask_daemon(c, &in, &faults);
         if (r == EXIT_DONE && !faults)
                 r = ask_here(c, &in, &faults);
         if (r != EXIT_DONE)

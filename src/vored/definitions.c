@@ -156,15 +156,15 @@ static void dry_run(struct manager *m, struct rpc_call *call, const struct vm_de
                                     .n_cdroms = d->n_cdroms,
                                     .settings = m->settings,
                                     .goal = PLAN_CHECK,
-                                    .uid = (uid_t) -1 };
+                                    .uid = vm_plan_uid(&m->env) };
         struct work *work;
 
         (void) def_summarize(d->text, d->len, d->directory, &summary, NULL);
         struct machine *self = machine_find(m, summary.name);
         machines_uses(self ? self->vm : NULL, &uses, m);
         vm_uses_request(&uses, &req);
-        if (work_start(m->loop, "the check", PLAN_DEADLINE_MS, plan_work, &req, checked, call, &work, &err) <
-            0)
+        if (work_start(m->loop, "the check", PLAN_PROBE_DEADLINE_MS, plan_check_work, &req, checked, call,
+                       &work, &err) < 0)
                 method_fail(call, &err);
 }
 

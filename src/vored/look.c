@@ -128,7 +128,7 @@ void method_disk_presets(struct rpc_call *call, const json_t *params, void *mana
 
         if (!rpc_turn(call, params))
                 return;
-        if (work_start(m->loop, "the script", PLAN_DEADLINE_MS, plan_presets_work, (void *) m->settings,
+        if (work_start(m->loop, "the script", PLAN_PROBE_DEADLINE_MS, plan_presets_work, (void *) m->settings,
                        presets_known, call, &work, &err) < 0)
                 method_fail(call, &err);
 }
@@ -224,7 +224,7 @@ static void command_of_text(struct manager *m, struct rpc_call *call, const json
                 return;
         }
         req.cdroms = cdroms;
-        req.uid = m->env.separate ? (uid_t) m->settings->qemu.uid_first : m->env.user;
+        req.uid = vm_plan_uid(&m->env);
         machines_uses(NULL, &uses, m);
         vm_uses_request(&uses, &req);
         command_ask(m, call, &req, exact);

@@ -127,6 +127,24 @@ def test_broken_scripts(unstarted, script):
     assert world.qemus() == []
 
 
+def test_check_of_a_script_without_an_end(world):
+    """The daemon cannot say what is wrong with the definition: then it is not said that nothing is."""
+    world.settings(script=world.write("mine.lua", "while true do end"))
+    world.restart()
+    world.vore("check", world.define(), timeout=40).failed(1, "mine.lua:1: ran longer than 5 s")
+
+
+def test_presets_are_asked_for_with_all_that_a_build_has(world):
+    script = """local uefi = global.uefi.default.boot_code .. global.uefi.default.template
+if qemu:has_device("virtio-blk-pci") and qemu.version ~= "" then
+  vore:register_disk_preset("fast", "fast", function(vm) return vm end)
+end
+"""
+    world.settings(script=world.write("mine.lua", script))
+    world.restart()
+    assert world.vore("disk", "presets").ok().rows == [["fast", "fast"]]
+
+
 def test_a_script_of_the_first_vore(unstarted):
     """Only arguments as text, counters and presets."""
     world = unstarted

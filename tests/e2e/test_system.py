@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from world import BUILD, FIRST_SCRIPT, IS_ROOT, SESSION_UID, Result, status_of
+from world import BUILD, FIRST_SCRIPT, GUEST_ISO, IS_ROOT, SESSION_UID, Result, status_of
 
 pytestmark = pytest.mark.needs_root
 
@@ -105,6 +105,88 @@ def test_backing_chain(root_world):
     report = root_world.boot(disks=[{"preset": "virtio", "path": top}]).report()
     assert report["label"] == "base"
     root_world.vore("stop", "vm").ok()
+
+
+@pytest.fixture
+def loop(root_world):
+    """Makes block devices out of files."""
+    devices = []
+
+    def attach(path, *options):
+        done = subprocess.run(["losetup", "--find", "--show", *options, path], capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"not available: a loop device ({done.stderr.strip()})")
+        devices.append(done.stdout.strip())
+        return devices[-1]
+
+    yield attach
+    root_world.close()
+    for device in devices:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+# Drives as the first vore's own script wrote them.
+DRIVE_SCRIPT = FIRST_SCRIPT + """
+vore:register_disk_preset("drive", "a drive", function(vm, instance, index, disk)
+    vm:arg("-drive", "file=" .. disk.path .. ",driver=" .. disk.disk_type .. ",if=none,id=DRIVE" .. index)
+    vm:arg("-device", "virtio-blk-pci,drive=DRIVE" .. index)
+    return vm
+end)
+vore:register_disk_preset("iso", "a CD-ROM", function(vm, instance, index, disk)
+    vm:arg("-drive", "file=" .. disk.path .. ",format=raw,if=none,id=CD" .. index)
+    vm:arg("-device", "ide-cd,drive=CD" .. index)
+    return vm
+end)
+"""
+
+
+def test_a_drive_of_the_first_vore_on_a_block_device(root_world, loop):
+    """QEMU tells devices from files by their path, which it does not get."""
+    root_world.settings(script=root_world.write("mine.lua", DRIVE_SCRIPT))
+    root_world.restart()
+    device = loop(root_world.image("looped"))
+    assert root_world.boot(disks=[{"preset": "drive", "path": device}]).report()["label"] == "looped"
+
+
+def test_a_cd_of_the_first_vore_that_cannot_be_written(root_world):
+    root_world.settings(script=root_world.write("mine.lua", DRIVE_SCRIPT))
+    root_world.restart()
+    place = root_world.folder("fixed")
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        iso = root_world.write(place / "dvd.iso", root_world.image("dvd", GUEST_ISO).read_bytes())
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        assert root_world.boot(disks=[{"preset": "iso", "path": iso}]).report()["label"] == "dvd"
+        root_world.vore("kill", "vm").ok()
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("node", [
+    '{driver="raw", ["node-name"]="d", ["read-only"]=true, file={driver="file", filename=path}}',
+    '{driver="file", ["node-name"]="d", filename=path, ["auto-read-only"]=true}',
+])
+def test_nodes_that_are_read_one_way_or_another(root_world, node):
+    script = root_world.write("mine.lua", FIRST_SCRIPT + f"""
+vore:register_disk_preset("node", "a node", function(vm, instance, index, disk)
+    local path = disk.path
+    vm:blockdev {node}
+    vm:arg("-device", "virtio-blk-pci,drive=d")
+    return vm
+end)
+""")
+    root_world.settings(script=script)
+    root_world.restart()
+    assert root_world.boot(disks=[{"preset": "node", "path": root_world.image("read")}]).report()["label"] == "read"
+
+
+def test_check_looks_where_start_looks(root_world):
+    """What an image needs is not there: told at the disk, without a start."""
+    base, top = root_world.image("base"), root_world.images / "top.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top], check=True)
+    base.unlink()
+    fault = root_world.vore("check", root_world.define(disks=[{"preset": "virtio", "path": top}]), "--json").json[0]
+    assert fault["key"] == "disk[0].path" and fault["line"] > 0 and str(base) in fault["message"]
 
 
 def test_read_only_disks_are_opened_read_only(root_world):

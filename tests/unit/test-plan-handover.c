@@ -144,6 +144,36 @@ static void test_left_alone(void **state) {
         assert_string_equal(s.args.items[8], "/x.iso");
 }
 
+/* A node inside of another one is opened as that one, unless it says otherwise itself. */
+static void test_inherited_access(void **state) {
+        SCENE(s, "-blockdev",
+              "{\"driver\":\"raw\",\"read-only\":true,\"file\":{\"driver\":\"file\",\"filename\":\"/a\"}}",
+              "-blockdev", "{\"driver\":\"file\",\"filename\":\"/b\",\"auto-read-only\":true}", "-blockdev",
+              "{\"driver\":\"raw\",\"read-only\":true,\"file\":{\"driver\":\"file\",\"filename\":\"/c\","
+              "\"read-only\":false}}",
+              "-blockdev",
+              "{\"driver\":\"raw\",\"auto-read-only\":true,\"file\":{\"driver\":\"throttle\",\"file\":{"
+              "\"driver\":\"file\",\"filename\":\"/d\"}}}",
+              "-blockdev", "driver=file,filename=/e,auto-read-only=on", "-blockdev",
+              "{\"driver\":\"qcow2\",\"file\":\"x\",\"backing\":{\"driver\":\"file\",\"filename\":\"/f\"}}");
+
+        scene_run(&s, INSTANCE);
+        assert_int_equal(s.r, 0);
+        EXPECT_FILES(&s, "6:1 ro /a", "7:2 rw /b", "8:2 ro /b", "9:3 rw /c", "10:4 rw /d", "11:4 ro /d",
+                     "12:5 rw /e", "13:5 ro /e", "14:6 ro /f");
+}
+
+/* A CD-ROM of the definition is not opened for writing because a script left that word out. */
+static void test_only_read(void **state) {
+        struct complete_use disks[] = { { "vm", "/a.iso", true }, { "vm", "/b.img", false } };
+        SCENE(s, "-drive", "file=/a.iso,format=raw", "-drive", "file=/b.img,format=raw");
+
+        s.plan.disks = disks;
+        s.plan.n_disks = ARRAY_SIZE(disks);
+        scene_run(&s, INSTANCE);
+        EXPECT_FILES(&s, "6:1 ro /a.iso", "7:2 rw /b.img", "8:2 ro /b.img");
+}
+
 /* Opening a block device exclusively is the check that the host does not use it. */
 static void test_block_device(void **state) {
         const char *device = NULL;
@@ -158,9 +188,16 @@ static void test_block_device(void **state) {
         _cleanup_free_ char *arg = xasprintf("{\"driver\":\"host_device\",\"filename\":\"%s\"}", device);
         _cleanup_free_ char *expected = xasprintf("6:1 rw excl %s", device);
         SCENE(s, "-blockdev", arg);
+        _cleanup_free_ char *first = xasprintf("file=%s,driver=raw,if=none,id=NVME1", device),
+                            *again = xasprintf("7:1 ro %s", device);
+        SCENE(drive, "-drive", first);
 
         scene_run(&s, INSTANCE);
         EXPECT_FILES(&s, expected);
+        scene_run(&drive, INSTANCE);
+        EXPECT_FILES(&drive, expected, again);
+        assert_string_equal(drive.args.items[2],
+                            "driver=raw,if=none,id=NVME1,file.driver=host_device,file.filename=/dev/fdset/1");
 }
 
 /* --- chains --- */
@@ -278,6 +315,29 @@ static void test_data_file(void **state) {
         assert_string_equal(dig(node, "data-file", "filename", NULL, NULL), "/dev/fdset/2");
 }
 
+static void test_vmdk(void **state) {
+        _cleanup_free_ char *command =
+                xasprintf("cd %s && exec >/dev/null 2>&1; qemu-img create -f vmdk one.vmdk 1M && "
+                          "qemu-img create -f vmdk -o subformat=monolithicFlat flat.vmdk 1M && "
+                          "qemu-img create -f vmdk -b one.vmdk -F vmdk child.vmdk",
+                          folder);
+
+        if (!images())
+                skip();
+        assert_int_equal(system(command), 0);
+        SCENE(one, "-drive", "file=%s/one.vmdk,format=vmdk");
+        SCENE(flat, "-drive", "file=%s/flat.vmdk,format=vmdk");
+        SCENE(child, "-blockdev",
+              "{\"driver\":\"vmdk\",\"file\":{\"driver\":\"file\",\"filename\":\"%s/child.vmdk\"}}");
+        scene_run(&one, INSTANCE);
+        assert_int_equal(one.r, 0);
+        scene_run(&flat, INSTANCE);
+        assert_int_equal(flat.r, -EOPNOTSUPP);
+        assert_non_null(strstr(error_text(&flat.err), "flat.vmdk keeps its data in other files"));
+        scene_run(&child, INSTANCE);
+        assert_int_equal(child.r, -EOPNOTSUPP);
+}
+
 static void test_chain_faults(void **state) {
         static const struct {
                 const char *arg;
@@ -381,7 +441,8 @@ int main(void) {
                 cmocka_unit_test(test_chain_given),     cmocka_unit_test(test_data_file),
                 cmocka_unit_test(test_chain_faults),    cmocka_unit_test(test_too_many),
                 cmocka_unit_test(test_instance_folder), cmocka_unit_test(test_reach),
-                cmocka_unit_test(test_nodes),
+                cmocka_unit_test(test_nodes),           cmocka_unit_test(test_inherited_access),
+                cmocka_unit_test(test_only_read),       cmocka_unit_test(test_vmdk),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
