@@ -200,3 +200,24 @@ int file_lock(const char *path, int *ret_fd, struct error *err) {
         *ret_fd = TAKE_FD(fd);
         return 0;
 }
+
+int file_identity(int dirfd, const char *path, char **ret) {
+        union {
+                struct file_handle handle;
+                char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+        } u = { .handle.handle_bytes = MAX_HANDLE_SZ };
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        struct statx st;
+        int mount;
+
+        if (statx(dirfd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) < 0)
+                return -errno;
+        strbuf_addf(&b, "%x:%x:%llx:", st.stx_dev_major, st.stx_dev_minor, (unsigned long long) st.stx_ino);
+        if (name_to_handle_at(dirfd, path, &u.handle, &mount, AT_EMPTY_PATH) == 0)
+                for (unsigned i = 0; i < u.handle.handle_bytes; i++)
+                        strbuf_addf(&b, "%02x", u.handle.f_handle[i]);
+        else if (st.stx_mask & STATX_BTIME)
+                strbuf_addf(&b, "%lld.%09u", (long long) st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+        *ret = strbuf_take(&b);
+        return 0;
+}

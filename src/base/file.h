@@ -30,3 +30,8 @@ int file_remove_tree(int dirfd, const char *path, struct error *err);
 /* Opens and locks path (created 0600, O_CLOEXEC) exclusively with an OFD lock, which forked children
  * that close the descriptor do not keep. -EAGAIN: somebody holds it. */
 int file_lock(const char *path, int *ret_fd, struct error *err);
+
+/* Which file this is, and no other that gets its name or its inode number later: the device, and the file
+ * system's own handle (name_to_handle_at(2): inode and generation), or else the inode and when it was made.
+ * path "": fd itself; links are not followed. Owned by the caller. */
+int file_identity(int dirfd, const char *path, char **ret);

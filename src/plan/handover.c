@@ -434,20 +434,31 @@ void handover_nodes(struct plan *p, const struct argv *args) {
                 note_node(p, "/dev/kvm");
 }
 
-/* folder/… in arg becomes /proc/self/fd/N/…; false: it is not there. */
-static bool folder_replace(struct handover *h, char **arg, const char *folder, const char *instance_dir,
+/* folder/… in arg becomes /proc/self/fd/N/…, as often as it is there. */
+static void folder_replace(struct handover *h, char **arg, const char *folder, const char *instance_dir,
                            int *fd) {
-        char *at = strstr(*arg, folder), *old = *arg;
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        const char *rest = *arg, *at;
 
-        if (!at || (at > old && !strchr("=\":", at[-1])))
-                return false;
-        if (*fd < 0)
-                *fd = file_add(h, instance_dir, 0, O_RDONLY | O_DIRECTORY);
-        if (*fd < 0)
-                return false;
-        *arg = xasprintf("%.*s/proc/self/fd/%d/%s", (int) (at - old), old, *fd, at + strlen(folder));
-        free(old);
-        return true;
+        while ((at = strstr(rest, folder))) {
+                bool begins = at == *arg || strchr("=\":", at[-1]);
+
+                if (begins && *fd < 0)
+                        *fd = file_add(h, instance_dir, 0, O_RDONLY | O_DIRECTORY);
+                if (begins && *fd < 0)
+                        return;
+                strbuf_addn(&b, rest, (size_t) (at - rest));
+                if (begins)
+                        strbuf_addf(&b, "/proc/self/fd/%d/", *fd);
+                else
+                        strbuf_add(&b, folder);
+                rest = at + strlen(folder);
+        }
+        if (rest == *arg)
+                return;
+        strbuf_add(&b, rest);
+        free(*arg);
+        *arg = strbuf_take(&b);
 }
 
 /* Paths in the instance folder: through its descriptor QEMU needs no way through the folders above. */
@@ -455,10 +466,13 @@ static void instance_rewrite(struct handover *h, const char *instance_dir) {
         _cleanup_free_ char *folder = xasprintf("%s/", instance_dir), *escaped = argv_escape(folder);
         int fd = -1;
 
-        for (size_t i = 1; i < h->args->n; i++)
-                if (!takes_no_path(h->args->items[i - 1]) &&
-                    !folder_replace(h, &h->args->items[i], folder, instance_dir, &fd))
-                        (void) folder_replace(h, &h->args->items[i], escaped, instance_dir, &fd);
+        for (size_t i = 1; i < h->args->n; i++) {
+                if (takes_no_path(h->args->items[i - 1]))
+                        continue;
+                folder_replace(h, &h->args->items[i], folder, instance_dir, &fd);
+                if (!str_eq(folder, escaped))
+                        folder_replace(h, &h->args->items[i], escaped, instance_dir, &fd);
+        }
 }
 
 int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err) {

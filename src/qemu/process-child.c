@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
-#include <linux/openat2.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -115,21 +114,90 @@ static int open_log(const struct process_spec *spec, struct error *err) {
         return 0;
 }
 
-/* Opened with O_NONBLOCK, so that a FIFO or a tape in the place of a disk does not hold us up. */
-static int open_path(const struct process_file *file, const char *beneath, int flags) {
-        size_t n = beneath ? strlen(beneath) : 0;
+/* -- the way to a file, link by link ------------------------------------------------------------ */
 
-        if (n == 0 || strncmp(file->path, beneath, n) != 0 || file->path[n] != '/')
-                return open(file->path, flags);
-        struct open_how how = { .flags = (uint64_t) flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
-        int folder = open(beneath, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (folder < 0)
-                return -1;
-        int fd = (int) syscall(SYS_openat2, folder, file->path + n + 1, &how, sizeof(how));
-        int saved = errno;
-        close(folder);
-        errno = saved;
-        return fd;
+enum { LINKS_MAX = 40 };
+
+struct way {
+        const struct process_spec *spec;
+        struct stat beneath;
+        int fd;      /* owned: how far we are */
+        bool inside; /* below spec->beneath */
+        char *rest;  /* owned: what is still to go */
+        unsigned links;
+};
+
+static void way_done(struct way *w) {
+        cleanup_closep(&w->fd);
+        free(w->rest);
+}
+
+static int way_root(struct way *w) {
+        cleanup_closep(&w->fd);
+        w->inside = false;
+        w->fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return w->fd < 0 ? -errno : 0;
+}
+
+static int way_link(struct way *w, int link, const struct stat *st, const char *rest, struct error *err) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(link, "", target, sizeof(target) - 1);
+
+        if (w->spec->drop && st->st_uid == w->spec->uid && (w->spec->alone || w->inside))
+                return error_set(err, -ELOOP,
+                                 "a link on the way belongs to the VM itself, and is not followed");
+        if (n < 0 || ++w->links > LINKS_MAX)
+                return n < 0 ? -errno : -ELOOP;
+        target[n] = '\0';
+        char *joined = xasprintf("%s/%s", target, rest);
+        free(w->rest);
+        w->rest = joined;
+        return *target == '/' ? way_root(w) : 0;
+}
+
+/* One component. 1: that was the last one. */
+static int way_step(struct way *w, struct error *err) {
+        char *name = w->rest + strspn(w->rest, "/"), *end = name + strcspn(name, "/");
+        _cleanup_close_ int next = -1;
+        struct stat st;
+
+        if (!*name)
+                return 1;
+        _cleanup_free_ char *part = strndup(name, (size_t) (end - name)), *rest = xstrdup(end);
+        next = openat(w->fd, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (next < 0 || fstat(next, &st) < 0)
+                return -errno;
+        if (S_ISLNK(st.st_mode))
+                return way_link(w, next, &st, rest, err);
+        w->inside = (w->inside && !str_eq(part, "..")) ||
+                    (st.st_dev == w->beneath.st_dev && st.st_ino == w->beneath.st_ino);
+        close(w->fd);
+        w->fd = TAKE_FD(next);
+        free(w->rest);
+        w->rest = TAKE_PTR(rest);
+        return 0;
+}
+
+/* Opened with O_NONBLOCK, so that a FIFO or a tape in the place of a disk does not hold us up. */
+static int open_path(const struct process_spec *spec, const char *path, int flags, struct error *err) {
+        _cleanup_(way_done) struct way w = { .spec = spec, .fd = -1, .rest = xstrdup(path) };
+        char self[40];
+        int r;
+
+        if (*path != '/' || !spec->drop)
+                r = open(path, flags);
+        else {
+                if (spec->beneath)
+                        (void) stat(spec->beneath, &w.beneath);
+                r = way_root(&w);
+                while (r == 0)
+                        r = way_step(&w, err);
+                if (r < 0)
+                        return r;
+                snprintf(self, sizeof(self), "/proc/self/fd/%d", w.fd);
+                r = open(self, flags);
+        }
+        return r < 0 ? -errno : r;
 }
 
 /* The descriptor at its number, without O_CLOEXEC. */
@@ -143,13 +211,19 @@ static int place(int fd, int target_fd, const char *path, struct error *err) {
         return 0;
 }
 
-static int open_file(const struct process_file *file, const char *beneath, struct error *err) {
-        int fd = open_path(file, beneath, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+static int open_file(const struct process_spec *spec, const struct process_file *file, struct error *err) {
+        _cleanup_error_ struct error why = ERROR_INIT;
+        int fd = open_path(spec, file->path, file->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, &why);
 
-        if (fd < 0 && errno == EBUSY && (file->flags & O_EXCL))
+        if (fd == -EBUSY && (file->flags & O_EXCL))
                 return error_set(err, -EBUSY, "%s is in use by the host", file->path);
+        if (fd == -EAGAIN)
+                return error_set(err, -EBUSY, "%s is in use: another program holds a lease on it",
+                                 file->path);
+        if (fd < 0 && why.code)
+                return error_set(err, fd, "cannot open the disk %s: %s", file->path, error_text(&why));
         if (fd < 0)
-                return error_errno(err, errno, "cannot open the disk %s", file->path);
+                return error_errno(err, fd, "cannot open the disk %s", file->path);
         if (!(file->flags & O_NONBLOCK)) {
                 int flags = fcntl(fd, F_GETFL);
 
@@ -183,7 +257,7 @@ static int place_descriptors(const struct child *c, struct error *err) {
         }
         for (size_t i = 0; i < spec->n_files; i++) {
                 const struct process_file *file = &spec->files[i];
-                int r = file->flags & O_PATH ? open_others(file, err) : open_file(file, spec->beneath, err);
+                int r = file->flags & O_PATH ? open_others(file, err) : open_file(spec, file, err);
                 if (r < 0)
                         return r;
         }

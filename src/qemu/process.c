@@ -87,7 +87,7 @@ int process_report(struct process *p, struct error *err) {
         char *text;
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return -EAGAIN;
+                return 1;
         int r = n < 0 ? error_errno(err, errno, "cannot read what became of QEMU") : 0;
         cleanup_closep(&p->report_fd);
         if (n <= 0)

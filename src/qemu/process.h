@@ -47,8 +47,11 @@ struct process_spec {
                                    * not exist for the daemon either is not looked at. Reachable: every folder
                                    * on the way may be entered; a socket may be written, a folder entered,
                                    * anything else read */
-        const char *beneath; /* a folder that uid may write: files in it are opened without following any link
-                              * out of it or inside it; NULL: none */
+        /* Files are opened with the rights of who we are, and uid may put links on the way to them. None of
+         * its own is followed in the folder beneath; and where uid is a machine's alone, none of its own at
+         * all. */
+        const char *beneath; /* NULL: none */
+        bool alone;
         mode_t umask;
         const char *chdir; /* NULL: "/" */
         uint64_t memlock;  /* bytes; 0: leave; UINT64_MAX: infinity. As much as may be set is set */
@@ -75,8 +78,8 @@ int process_spawn(const struct process_spec *spec, struct process *ret, struct e
  * closed in any case. -EPIPE: it has ended already. */
 int process_release(struct process *p, struct error *err);
 /* Reads report_fd when it is readable: 0 at EOF (exec succeeded, or the child was killed before: its pidfd
- * tells; report_fd closed), -EAGAIN with no text, or the child's error, after which it exits with status 1.
- */
+ * tells; report_fd closed), 1 if there is nothing to read yet, or the child's error, whichever it is, after
+ * which it exits with status 1. */
 int process_report(struct process *p, struct error *err);
 void process_done(struct process *p); /* closes; does not kill */
 

@@ -188,28 +188,39 @@ int acl_grant_socket(const char *path, uid_t uid, struct error *err) {
         return fd < 0 ? fd : grant(fd, path, st.st_mode, uid, ACL_WRITE, err);
 }
 
-static int entry_restore(acl_t acl, uid_t uid, int user) {
+/* False: it is not in the list, and nothing of the list is ours. */
+static bool entry_restore(acl_t acl, uid_t uid, int user, int *ret) {
         acl_entry_t entry = entry_find(acl, uid);
 
         if (!entry)
-                return 0;
+                return false;
         if (user >= 0)
-                return perms_set(entry, user);
-        return acl_delete_entry(acl, entry) < 0 ? -errno : 0;
+                *ret = perms_set(entry, user);
+        else
+                *ret = acl_delete_entry(acl, entry) < 0 ? -errno : 0;
+        return true;
 }
 
+/* Whatever is at the path by now: only what can have been given access by vore is looked at, and only a list
+ * with an entry of the VM's is touched. */
 int acl_restore(const char *path, uid_t uid, const struct acl_before *before, struct error *err) {
-        _cleanup_(acl_freep) acl_t acl = acl_get_file(path, ACL_TYPE_ACCESS);
+        _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+        _cleanup_free_ char *node = xasprintf("/proc/self/fd/%d", fd);
+        struct stat st;
+        int r = 0;
 
+        if (fd < 0 || fstat(fd, &st) < 0 ||
+            (!S_ISSOCK(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)))
+                return 0;
+        _cleanup_(acl_freep) acl_t acl = acl_get_file(node, ACL_TYPE_ACCESS);
         if (!acl)
-                return errno == ENOENT || errno == ENOTSUP ?
-                               0 :
-                               error_errno(err, errno, "cannot read the access list of %s", path);
-        _cleanup_(acl_freep) acl_t now = acl_dup(acl);
-        int r = now ? entry_restore(acl, uid, before->user) : -errno;
+                return errno == ENOTSUP ? 0 :
+                                          error_errno(err, errno, "cannot read the access list of %s", path);
+        if (!entry_restore(acl, uid, before->user, &r))
+                return 0;
         if (r >= 0)
                 r = mask_fit(&acl, before->mask);
-        if (r >= 0 && acl_cmp(acl, now) != 0 && acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+        if (r >= 0 && acl_set_file(node, ACL_TYPE_ACCESS, acl) < 0)
                 r = -errno;
         return r < 0 ? error_errno(err, r, "cannot take the VM's access to %s back", path) : 0;
 }

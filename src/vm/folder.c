@@ -142,9 +142,22 @@ static int copy_data(int from, int to) {
         return n < 0 ? -errno : fsync(to) < 0 ? -errno : 0;
 }
 
-/* Whole or not at all; what is there already stays. */
+/* A file without a name, or where there is no such thing one with a name of our own. */
+static int copy_new(int folder, const char *temp, int *ret_fd) {
+        int fd = openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+
+        if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) {
+                *ret_fd = fd;
+                return fd < 0 ? -errno : 0;
+        }
+        (void) unlinkat(folder, temp, 0);
+        *ret_fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return *ret_fd < 0 ? -errno : 1;
+}
+
+/* Whole or not at all; what is there already stays, also what another worker just made. */
 static int copy_one(int dir, int source, const struct script_copy *copy, struct error *err) {
-        _cleanup_close_ int folder = -1;
+        _cleanup_close_ int folder = -1, fd = -1;
         const char *name = NULL;
         int r = copy_folder(dir, copy->target, &folder, &name, err);
 
@@ -152,18 +165,18 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
                 return r;
         if (faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
                 return 0;
-        _cleanup_free_ char *temp = xasprintf("%s.tmp", name);
-        (void) unlinkat(folder, temp, 0);
-        _cleanup_close_ int fd =
-                openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        r = fd < 0 ? -errno : copy_data(source, fd);
-        if (r >= 0 && renameat(folder, temp, folder, name) < 0)
+        _cleanup_free_ char *temp = xasprintf("%s.%d.tmp", name, (int) getpid());
+        int named = copy_new(folder, temp, &fd);
+        _cleanup_free_ char *self = xasprintf("/proc/self/fd/%d", fd);
+        r = named < 0 ? named : copy_data(source, fd);
+        if (r >= 0 &&
+            linkat(named ? folder : AT_FDCWD, named ? temp : self, folder, name, AT_SYMLINK_FOLLOW) < 0 &&
+            errno != EEXIST)
                 r = -errno;
-        if (r < 0) {
+        if (named > 0)
                 (void) unlinkat(folder, temp, 0);
-                return error_errno(err, r, "cannot copy %s to the VM's own %s", copy->source, copy->target);
-        }
-        return 0;
+        return r < 0 ? error_errno(err, r, "cannot copy %s to the VM's own %s", copy->source, copy->target) :
+                       0;
 }
 
 /* Opens each template with the rights that we have, then writes the copies as uid, as the instance folder

@@ -128,7 +128,7 @@ static int pidfd_ready(sd_event_source *source, int fd, uint32_t revents, void *
                 _cleanup_error_ struct error err = ERROR_INIT;
                 int r = process_report(&vm->process, &err);
 
-                if (r < 0 && r != -EAGAIN && !vm->ending) {
+                if (r < 0 && !vm->ending) {
                         char *text = xstrdup(error_text(&err));
                         free(vm->ending_reason);
                         vm->ending = true;

@@ -18,45 +18,61 @@ enum { MAKE_DEADLINE_MS = 60 * 1000 };
 
 /* -- folders: /dev/shm is everybody's ---------------------------------------------------------------- */
 
-/* Makes name in dir, or finds it there, ours and closed to others' writing. *ret_fd is owned. */
+/* A folder of vored's, closed to others' writing: -EPERM for one that somebody else made. *ret_fd is owned.
+ */
+static int folder_open(int dir, const char *name, int *ret_fd) {
+        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0)
+                return errno == ELOOP || errno == ENOTDIR || errno == EACCES ? -EPERM : -errno;
+        if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))
+                return -EPERM;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* Makes name in dir, or finds it there. */
 static int folder_make(int dir, const char *name, const char *path, mode_t mode, int *ret_fd,
                        struct error *err) {
-        struct stat st;
+        _cleanup_close_ int fd = -1;
 
         if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
                 return error_errno(err, errno, "cannot make the folder %s for shared memory", path);
-        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 && errno != ELOOP && errno != ENOTDIR && errno != EACCES)
-                return error_errno(err, errno, "cannot use %s for shared memory", path);
-        if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))
+        int r = folder_open(dir, name, &fd);
+        if (r == -EPERM)
                 return error_set(
                         err, -EPERM,
                         "%s is not a folder of vored's: somebody else made it, it is not used (rm -r %s, "
                         "then start again)",
                         path, path);
-        if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
-                return error_errno(err, errno, "cannot set the mode of %s", path);
+        if (r < 0 || fchmod(fd, mode) < 0)
+                return error_errno(err, r < 0 ? r : errno, "cannot use %s for shared memory", path);
         *ret_fd = TAKE_FD(fd);
         return 0;
 }
 
-/* The VM's own folder. Others pass through: the files say who may open them. */
-static int own_folder(const struct vm_env *env, const char *name, struct error *err) {
-        const struct settings *s = env->settings;
-        _cleanup_free_ char *path = plan_shm_dir(s, name);
-        _cleanup_close_ int base = -1, fd = -1;
-        mode_t mode = s->system ? 0711 : 0700;
-        int r = folder_make(AT_FDCWD, s->shm_dir, s->shm_dir, mode, &base, err);
+static mode_t folder_mode(const struct settings *s) {
+        return s->system ? 0711 : 0700;
+}
 
-        return r < 0 ? r : folder_make(base, name, path, mode, &fd, err);
+/* The folder that the VMs' own ones are in. Others pass through: the files say who may open them. */
+static int base_folder(const struct settings *s, int *ret_fd, struct error *err) {
+        return folder_make(AT_FDCWD, s->shm_dir, s->shm_dir, folder_mode(s), ret_fd, err);
+}
+
+static int own_folder(const struct settings *s, int base, const char *name, struct error *err) {
+        _cleanup_free_ char *path = plan_shm_dir(s, name);
+        _cleanup_close_ int fd = -1;
+
+        return folder_make(base, name, path, folder_mode(s), &fd, err);
 }
 
 void memory_discard(struct vm *vm) {
-        _cleanup_free_ char *path = plan_shm_dir(vm->env->settings, vm->name);
-        struct stat st;
+        _cleanup_close_ int base = -1;
 
-        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
-                (void) file_remove_tree(AT_FDCWD, path, NULL);
+        if (folder_open(AT_FDCWD, vm->env->settings->shm_dir, &base) >= 0)
+                (void) file_remove_tree(base, vm->name, NULL);
 }
 
 /* -- one file: its name here, its content in a worker ----------------------------------------------- */
@@ -120,64 +136,51 @@ static int fill_work(void *data, int report_fd, json_t **ret, struct error *err)
         return 0;
 }
 
-/* A file without a name, so that the journal can say which one it is before it has one. -1: this file system
- * has no such files. */
-static int nameless(int folder, struct stat *ret_st, int *ret_fd, const char *path, struct error *err) {
+/* An empty file under the path, in the journal before it is there: until it has its name it is none that
+ * anybody could find, and the entry says which one it is. The name comes and goes by the daemon alone: a
+ * worker that is killed leaves none behind. */
+static int make_name(struct vm *vm, int folder, const struct plan_memory *m, struct stat *ret_st,
+                     struct error *err) {
         _cleanup_close_ int fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        _cleanup_free_ char *identity = NULL;
+        char self[64];
+        int r;
 
-        if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR)
-                return error_errno(err, errno, "cannot make the shared memory %s", path);
-        if (fd >= 0 && fstat(fd, ret_st) < 0)
-                return error_errno(err, errno, "cannot look at the shared memory %s", path);
-        *ret_fd = TAKE_FD(fd);
+        if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
+                return error_set(
+                        err, -EOPNOTSUPP,
+                        "the file system of %s is not one for shared memory (no O_TMPFILE): give mem-path a "
+                        "place on tmpfs or on a local disk",
+                        m->path);
+        r = fd < 0 || fstat(fd, ret_st) < 0 ? -errno : file_identity(fd, "", &identity);
+        if (r < 0)
+                return error_errno(err, r, "cannot make the shared memory %s", m->path);
+        json_t *entry = json_pack("{s:o, s:s}", "path", json_string_lossy(m->path), "identity", identity);
+        r = undo_add(vm, "file", entry, err);
+        if (r < 0)
+                return r;
+        test_kill("start", "memory-file", "before");
+        snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+        if (linkat(AT_FDCWD, self, folder, strrchr(m->path, '/') + 1, AT_SYMLINK_FOLLOW) < 0) {
+                (void) error_errno(err, errno, "cannot make the shared memory %s", m->path);
+                undo_drop(vm); /* what may be there is somebody else's */
+                return err->code;
+        }
         return 0;
 }
 
-static json_t *file_entry(const char *path, int fd, const struct stat *st) {
-        json_t *entry = json_object();
-
-        json_put_str(entry, "path", path);
-        if (fd >= 0) {
-                json_put_int(entry, "device", (int64_t) st->st_dev);
-                json_put_int(entry, "inode", (int64_t) st->st_ino);
-        }
-        return entry;
-}
-
-/* An empty file under the path, in the journal before it is there. Its name comes and goes by the daemon
- * alone: a worker that is killed leaves none behind. */
-static int make_name(struct vm *vm, const struct plan_memory *m, struct stat *ret_st, struct error *err) {
+static int make_file(struct vm *vm, const struct plan_memory *m, struct stat *ret_st, struct error *err) {
         const char *name = strrchr(m->path, '/') + 1;
         _cleanup_free_ char *dir = xasprintf("%.*s", (int) (name - m->path), m->path);
-        _cleanup_close_ int fd = -1, folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
-                                                                (m->own ? O_NOFOLLOW : 0));
-        char self[64];
-        int r;
+        _cleanup_close_ int folder =
+                open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (m->own ? O_NOFOLLOW : 0));
 
         if (folder < 0)
                 return error_errno(err, errno, "cannot use the folder %s for shared memory", dir);
         /* What a command by hand left in our own folder. */
         if (m->own && unlinkat(folder, name, 0) < 0 && errno != ENOENT)
                 return error_errno(err, errno, "cannot remove the old %s", m->path);
-        r = nameless(folder, ret_st, &fd, m->path, err);
-        if (r >= 0)
-                r = undo_add(vm, "file", file_entry(m->path, fd, ret_st), err);
-        if (r < 0)
-                return r;
-        test_kill("start", "memory-file", "before");
-        if (fd >= 0) {
-                snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-                r = linkat(AT_FDCWD, self, folder, name, AT_SYMLINK_FOLLOW);
-        } else {
-                fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-                r = fd < 0 ? fd : fstat(fd, ret_st);
-        }
-        if (r < 0) {
-                (void) error_errno(err, errno, "cannot make the shared memory %s", m->path);
-                undo_drop(vm); /* what may be there is somebody else's */
-                return err->code;
-        }
-        return 0;
+        return make_name(vm, folder, m, ret_st, err);
 }
 
 /* -- the step ---------------------------------------------------------------------------------------- */
@@ -210,7 +213,7 @@ static int make_next(struct vm *vm, struct error *err) {
         if (vm->next_memory >= p->n_memories)
                 return 0;
         const struct plan_memory *m = &p->memories[vm->next_memory];
-        int r = make_name(vm, m, &st, err);
+        int r = make_file(vm, m, &st, err);
         if (r < 0)
                 return r;
         struct make k = { m, st.st_dev, st.st_ino, vm->uid,
@@ -228,25 +231,32 @@ static bool has_own(const struct plan *p) {
 }
 
 int memory_make(struct vm *vm, struct error *err) {
-        _cleanup_free_ char *folder = plan_shm_dir(vm->env->settings, vm->name);
+        const struct settings *s = vm->env->settings;
+        _cleanup_free_ char *folder = plan_shm_dir(s, vm->name);
+        _cleanup_close_ int base = -1;
         int r = 0;
 
         vm->next_memory = 0;
         if (has_own(vm->plan)) {
-                r = undo_add(vm, "folder", json_pack("{s:o}", "path", json_string_lossy(folder)), err);
+                r = base_folder(s, &base, err);
                 if (r >= 0)
-                        r = own_folder(vm->env, vm->name, err);
+                        r = undo_add(vm, "folder", json_pack("{s:o}", "path", json_string_lossy(folder)),
+                                     err);
+                if (r >= 0)
+                        r = own_folder(s, base, vm->name, err);
         }
         return r < 0 ? r : make_next(vm, err);
 }
 
 /* -- by hand ----------------------------------------------------------------------------------------- */
 
-int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fresh, struct error *err) {
-        int r = has_own(plan) ? own_folder(env, plan->name, err) : 0;
+int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, struct error *err) {
+        _cleanup_close_ int base = -1;
 
-        for (size_t i = 0; r >= 0 && fresh && i < plan->n_memories; i++)
-                if (plan->memories[i].own && unlink(plan->memories[i].path) < 0 && errno != ENOENT)
-                        r = error_errno(err, errno, "cannot remove the old %s", plan->memories[i].path);
-        return r;
+        if (!has_own(plan))
+                return 0;
+        int r = base_folder(env->settings, &base, err);
+        if (r >= 0)
+                r = file_remove_tree(base, plan->name, err);
+        return r < 0 ? r : own_folder(env->settings, base, plan->name, err);
 }

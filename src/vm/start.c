@@ -258,6 +258,7 @@ static int spawn(struct vm *vm, struct error *err) {
                                      .reach = (const char *const *) p->reach,
                                      .umask = vm->env->settings->system ? 0117 : 0177,
                                      .beneath = instance,
+                                     .alone = vm->env->separate,
                                      .copy = { p->cookie.fd, p->cookie.as,
                                                (const char *const *) p->cookie.places, PLAN_COOKIE_PLACES },
                                      .more_gid = p->group,
@@ -293,7 +294,7 @@ static int child_reports(sd_event_source *source, int fd, uint32_t revents, void
         /* Before its descriptor is closed: epoll would keep one that another fork holds as well. */
         vm->report_source = sd_event_source_disable_unref(vm->report_source);
         int r = process_report(&vm->process, &err);
-        if (r == -EAGAIN)
+        if (r > 0)
                 return report_watch(vm, NULL);
         step_finish(vm, r < 0 ? &err : NULL);
         return 0;

@@ -34,16 +34,13 @@ static int undo_link(struct vm *vm, const json_t *args, struct error *err) {
         return 0;
 }
 
-/* Sockets of the run-time and instance folders, shared memory. With an inode only the file that has it:
+/* Sockets of the run-time and instance folders, shared memory. With an identity only the file that has it:
  * another one under that path is somebody else's. */
 static int undo_file(struct vm *vm, const json_t *args, struct error *err) {
-        const char *path = json_get_str(args, "path", NULL);
-        int64_t inode = json_get_int(args, "inode", -1);
-        struct stat st;
+        const char *path = json_get_str(args, "path", NULL), *wanted = json_get_str(args, "identity", NULL);
+        _cleanup_free_ char *now = NULL;
 
-        if (path && inode >= 0 &&
-            (lstat(path, &st) < 0 || (int64_t) st.st_ino != inode ||
-             (int64_t) st.st_dev != json_get_int(args, "device", -1)))
+        if (path && wanted && (file_identity(AT_FDCWD, path, &now) < 0 || !str_eq(now, wanted)))
                 return 0;
         if (path && unlink(path) < 0 && errno != ENOENT)
                 return error_errno(err, errno, "cannot remove %s", path);

@@ -204,9 +204,9 @@ int vm_folder(const struct vm_env *env, const char *name, uid_t *ret, struct err
 /* Makes the copies that the plan asks for, as uid, for a command line that is run by hand. Blocks and gives
  * up the process's rights: only in a worker, as its last act. */
 int vm_copies(const struct vm_env *env, const struct plan *plan, uid_t uid, struct error *err);
-/* Makes the folder in which a QEMU that is run by hand makes the files of shared memory. fresh: what is
- * there, maybe of another size, goes; not for a machine that runs. */
-int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, bool fresh, struct error *err);
+/* Makes the folder in which a QEMU that is run by hand makes the files of shared memory, anew: what is there,
+ * maybe of another size, goes. Not for a machine that runs. */
+int vm_memory_by_hand(const struct vm_env *env, const struct plan *plan, struct error *err);
 
 /* -- after the daemon's own end ------------------------------------------------------------------ */
 

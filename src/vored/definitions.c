@@ -9,8 +9,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { PURGE_DEADLINE_MS = 60 * 1000 };
-
 struct parsed {
         struct arena *arena; /* owned */
         struct def *def;
@@ -95,8 +93,6 @@ struct saved {
         bool purge;
 };
 
-static void purge(struct manager *m, struct rpc_call *call, const char *name);
-
 static void saved_answer(struct manager *m, void *data) {
         struct saved *s = data;
         _cleanup_json_ json_t *notes = reserve_notes(m, s->name);
@@ -110,8 +106,11 @@ static void saved_answer(struct manager *m, void *data) {
                                             "column", 0, "severity", "warning", "key", "reserve", "message",
                                             note, "hint"));
         }
-        if (s->purge)
-                purge(m, s->call, s->name);
+        const struct machine *machine = machine_find(m, s->name);
+        if (s->purge && machine && machine->vm && busy(machine->vm)) /* it was started meanwhile */
+                fail_busy(s->call, machine->vm, "purged");
+        else if (s->purge)
+                purge_folder(m, s->call, s->name);
         else
                 rpc_reply(s->call, json_incref(s->reply));
         json_decref(s->reply);
@@ -278,29 +277,6 @@ static int forget(struct manager *m, const char *name, struct machine *machine, 
                 r = vm_note(machine->vm, err);
         }
         return r;
-}
-
-/* As many files as a guest's folder may hold: in a worker. */
-static int purge_work(void *path, int report_fd, json_t **ret, struct error *err) {
-        *ret = json_null();
-        return file_remove_tree(AT_FDCWD, path, err);
-}
-
-static void purged(const json_t *result, const struct error *err, pid_t stuck, void *data) {
-        if (result)
-                rpc_reply(data, NULL);
-        else
-                method_fail(data, err);
-}
-
-static void purge(struct manager *m, struct rpc_call *call, const char *name) {
-        _cleanup_free_ char *dir = plan_instance_dir(m->settings, name);
-        _cleanup_error_ struct error err = ERROR_INIT;
-        struct work *work;
-
-        if (work_start(m->loop, "removing the instance folder", PURGE_DEADLINE_MS, purge_work, dir, purged,
-                       call, &work, &err) < 0)
-                method_fail(call, &err);
 }
 
 void method_forget(struct rpc_call *call, const json_t *params, void *manager) {

@@ -36,7 +36,8 @@ void method_list(struct rpc_call *call, const json_t *params, void *manager) {
 
 struct look {
         struct rpc_call *call;
-        bool origin, exact, hand;
+        struct manager *manager; /* for a command that is to run by hand */
+        bool origin, exact;
 };
 
 static struct look *look_new(struct rpc_call *call) {
@@ -140,7 +141,6 @@ struct command_request {
         const struct vm_env *env;
         bool hand; /* it is to run by hand: the VM's own copies are made, as uid */
         uid_t uid;
-        bool runs; /* a machine of that name */
 };
 
 static int command_work(void *data, int report_fd, json_t **ret, struct error *err) {
@@ -158,8 +158,6 @@ static int command_work(void *data, int report_fd, json_t **ret, struct error *e
         if (req->hand && json_get_bool(result, "ok", false)) {
                 r = plan_from_json(result, &plan, err);
                 if (r >= 0)
-                        r = vm_memory_by_hand(req->env, plan, !req->runs, err);
-                if (r >= 0)
                         r = vm_copies(req->env, plan, req->uid, err);
                 plan_free(plan);
                 if (r < 0)
@@ -169,13 +167,31 @@ static int command_work(void *data, int report_fd, json_t **ret, struct error *e
         return 0;
 }
 
+/* What the command finds in the place of its shared memory, unless the machine runs by now, and has it. */
+static int command_memory(struct manager *m, const json_t *result, struct error *err) {
+        struct plan *plan = NULL;
+        int r = plan_from_json(result, &plan, err);
+
+        if (r < 0)
+                return r;
+        const struct machine *machine = machine_find(m, plan->name);
+        if (!machine || !machine->vm || !vm_active(machine->vm))
+                r = vm_memory_by_hand(&m->env, plan, err);
+        plan_free(plan);
+        return r;
+}
+
 static void command_known(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         _cleanup_free_ struct look *l = data;
+        _cleanup_error_ struct error failed = ERROR_INIT;
         const json_t *faults = json_object_get(result, "faults");
+        bool ok = json_get_bool(result, "ok", false);
 
         if (!result)
                 method_fail(l->call, err);
-        else if (!json_get_bool(result, "ok", false))
+        else if (ok && l->manager && command_memory(l->manager, result, &failed) < 0)
+                method_fail(l->call, &failed);
+        else if (!ok)
                 rpc_fail(l->call, "InvalidDefinition", json_pack("{s:O}", "faults", faults));
         else
                 rpc_reply(l->call,
@@ -196,10 +212,9 @@ static void command_ask(struct manager *m, struct rpc_call *call, struct plan_re
                 method_fail(call, &err);
                 return;
         }
-        const struct machine *machine = req.hand ? machine_find(m, summary.name) : NULL;
-        req.runs = machine && machine->vm && vm_active(machine->vm);
         l = look_new(call);
         l->exact = exact;
+        l->manager = req.hand ? m : NULL;
         req.plan.goal = PLAN_ARGV;
         if (work_start(m->loop, "the command line", PLAN_PROBE_DEADLINE_MS, command_work, &req, command_known,
                        l, &work, &err) < 0) {

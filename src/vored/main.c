@@ -171,6 +171,8 @@ static int loop_open(struct manager *m, struct error *err) {
         sigprocmask(SIG_BLOCK, &mask, NULL);
         signal(SIGPIPE, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
+        signal(SIGCHLD,
+               SIG_DFL); /* whoever ignored it: the kernel would take our children's ends away from us */
         if (sd_event_add_signal(m->loop, NULL, SIGTERM, told_to_end, NULL) < 0 ||
             sd_event_add_signal(m->loop, NULL, SIGINT, told_to_end, NULL) < 0)
                 return error_set(err, -EIO, "cannot wait for signals");
@@ -251,6 +253,7 @@ static int run(struct manager *m, struct error *err) {
                 r = boot_adopt(m, err);
         if (r < 0)
                 return r;
+        purge_leftovers(m);
         while (m->adoptions > 0 && sd_event_get_state(m->loop) != SD_EVENT_FINISHED) {
                 uint64_t now = clock_monotonic_us();
 

@@ -59,6 +59,11 @@ int store_load(struct manager *m, struct error *err);
 int store_save(struct manager *m, const char *name, const char *text, size_t len, struct error *err);
 int store_delete(struct manager *m, const char *name, struct error *err);
 
+/* purge.c: removes an instance folder and answers the call; and at the daemon's start, what was cut off of
+ * that */
+void purge_folder(struct manager *m, struct rpc_call *call, const char *name);
+void purge_leftovers(struct manager *m);
+
 /* boot.c: adoption and auto-start */
 int boot_adopt(struct manager *m, struct error *err);
 void boot_auto_start(struct manager *m);
