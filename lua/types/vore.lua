@@ -1,6 +1,6 @@
 ---@meta
 -- What scripts of vore see, for editors with lua-language-server: add this folder to `workspace.library`.
--- The reference is vore-lua(7).
+-- The reference is vore-lua(7). The module vore.default is in vore/default.lua.
 
 ---@class vore
 vore = {}
@@ -108,9 +108,29 @@ function tojson(value) end
 
 ---@class vore.Global
 ---@field uefi table<string, vore.Firmware> `default` is there wherever any firmware was found
+---@field vore vore.GlobalVore
+---@field qemu vore.GlobalQemu
+---@field vfio vore.GlobalVfio
 global = {}
 
----@class vore.Instance
+---@class vore.GlobalVore
+---@field group string
+---@field state_dir string
+---@field runtime_dir string
+---@field socket string
+---@field log_level string
+
+---@class vore.GlobalQemu
+---@field script string "": the installed one
+---@field binary string "": qemu-system-ARCH in PATH
+---@field uids string "70000-70999"
+---@field user string "": each VM has a number of its own
+---@field sandbox boolean
+
+---@class vore.GlobalVfio
+---@field timeout integer seconds
+
+---@class vore.Machine
 ---@field name string
 ---@field arch string "x86_64"
 ---@field chipset string "q35"
@@ -121,6 +141,9 @@ global = {}
 ---@field hotplug_ports integer
 ---@field auto_start boolean
 ---@field features string[]
+
+---@class vore.Instance: vore.Machine
+---@field machine vore.Machine the same keys once more
 ---@field display boolean --display: keep a display adapter although graphics are passed
 ---@field cpu vore.Cpu
 ---@field disks vore.Disk[]
@@ -129,11 +152,11 @@ global = {}
 ---@field spice vore.Spice
 ---@field looking_glass vore.LookingGlass
 ---@field scream vore.SharedMemory
----@field pulse vore.Pulse
+---@field pulse vore.Sound
 ---@field jack vore.Jack
----@field pipewire vore.Pulse
----@field tpm { enabled: boolean }
----@field hugepages { enabled: boolean, size: string, required: boolean }
+---@field pipewire vore.Sound
+---@field tpm vore.Tpm
+---@field hugepages vore.Hugepages
 ---@field usb table[]
 ---@field network vore.Network[]
 ---@field input table[]
@@ -149,6 +172,11 @@ global = {}
 ---@field hyperv boolean
 ---@field hidden boolean
 ---@field vendor_id string
+---@field pin (string|integer)[]
+---@field emulator_pin string
+---@field isolate boolean
+---@field governor string
+---@field scheduler string
 
 ---@class vore.Disk
 ---@field preset string
@@ -160,6 +188,7 @@ global = {}
 ---@field cdrom boolean put in with --cdrom
 
 ---@class vore.Vfio
+---@field reserve boolean
 ---@field address string "0000:0b:00.3"
 ---@field vendor integer
 ---@field device integer
@@ -167,7 +196,11 @@ global = {}
 ---@field graphics boolean
 ---@field multifunction boolean the property of the guest's device, also where nobody wrote it
 ---@field x_vga boolean
----@field rom string
+---@field group boolean
+---@field force boolean
+---@field rebind "never"|"stop"
+---@field reset_method string "": the kernel's choice
+---@field rom string "": the device's own
 ---@field rom_bar boolean|"auto" "auto": not given
 ---@field along boolean taken along by `group` of another one
 ---@field attached boolean always false here: devices that vore attach added are in `vore show` only
@@ -180,6 +213,7 @@ global = {}
 
 ---@class vore.Uefi
 ---@field enabled boolean
+---@field firmware string a [uefi.NAME] of vored.toml
 ---@field secure_boot boolean
 ---@field boot_code string
 ---@field template string
@@ -206,11 +240,27 @@ global = {}
 ---@field bit_depth integer
 ---@field kvmfr boolean mem_path is a device of the module kvmfr
 
----@class vore.Pulse
+---@class vore.Sound
 ---@field enabled boolean
----@field socket_path string
+---@field socket_path string where the server listens; "": not found
 ---@field user string
----@field user_uid integer
+---@field user_uid integer -1: none
+---@field required boolean
+---@field latency integer microseconds
+---@field silent boolean no server answers: the audiodev is to be "none"
+
+---@class vore.Jack: vore.Sound
+---@field server string "": JACK's default
+---@field client_name string "": the VM's name
+---@field connect_ports string
+
+---@class vore.Tpm
+---@field enabled boolean
+
+---@class vore.Hugepages
+---@field enabled boolean
+---@field size "2M"|"1G"|"auto"
+---@field required boolean
 
 ---@class vore.Network
 ---@field type "user"|"bridge"|"tap"|"macvtap"|"passt"|"none"

@@ -39,8 +39,13 @@ static const char *type_name(const struct schema_row *row) {
 }
 
 static void print_allowed(FILE *out, const struct schema_row *row) {
+        char min[32], max[32];
+
         if (row->type == ROW_INT && !row->allowed && row->max < INT64_MAX)
                 fprintf(out, ", %" PRId64 " to %" PRId64, row->min, row->max);
+        if (row->type == ROW_SIZE && row->max)
+                fprintf(out, ", %s to %s", size_print((uint64_t) row->min, min),
+                        size_print((uint64_t) row->max, max));
         if (!row->allowed)
                 return;
         fputs(": ", out);

@@ -55,14 +55,25 @@ static void take(struct args *a, size_t id, const char *value) {
         }
 }
 
+/* The row of that name which the verb takes; else any of that name; else OPTION_COUNT. */
+static size_t find_option(const struct verb *verb, const char *name, size_t len) {
+        size_t found = OPTION_COUNT;
+
+        for (size_t i = 0; i < OPTION_COUNT; i++) {
+                if (strlen(options[i].name) != len || strncmp(options[i].name, name, len) != 0)
+                        continue;
+                if (option_allowed(verb, i))
+                        return i;
+                found = i;
+        }
+        return found;
+}
+
 /* --name, --name=value, --name value. *i is left at the last word that was used. */
 static int long_option(struct args *a, int argc, char *const argv[], int *i, struct error *err) {
         const char *word = argv[*i], *name = word + 2, *equals = strchr(name, '=');
-        size_t len = equals ? (size_t) (equals - name) : strlen(name), id = 0;
+        size_t len = equals ? (size_t) (equals - name) : strlen(name), id = find_option(a->verb, name, len);
 
-        while (id < OPTION_COUNT &&
-               (strlen(options[id].name) != len || strncmp(options[id].name, name, len) != 0))
-                id++;
         if (id == OPTION_COUNT)
                 return unknown_option(a->verb, word, err);
         if (!option_allowed(a->verb, id))

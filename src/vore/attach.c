@@ -67,7 +67,7 @@ int verb_attach(struct cli *c) {
         static const struct {
                 enum option_id option;
                 const char *key;
-        } flags[] = { { OPTION_KEEP, "keep" }, { OPTION_FORCE, "force" }, { OPTION_GROUP, "group" } };
+        } flags[] = { { OPTION_KEEP, "keep" }, { OPTION_FORCE_DEVICE, "force" }, { OPTION_GROUP, "group" } };
         json_t *params = json_object();
 
         for (size_t i = 0; i < ARRAY_SIZE(flags); i++)

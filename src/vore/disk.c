@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Endings of names that say the format by themselves; the formats that --type takes. */
+/* Endings of names that say the format by themselves. */
 static const struct {
         const char *ending, *type;
 } types[] = {
@@ -22,10 +22,12 @@ static const struct {
 };
 
 static const char *type_of(const char *path, const char *wanted) {
+        if (wanted)
+                return choice_find(options[OPTION_TYPE].choices, wanted) ? wanted : NULL;
         for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-                if (wanted ? str_eq(types[i].type, wanted) : str_ends(path, types[i].ending))
+                if (str_ends(path, types[i].ending))
                         return types[i].type;
-        return wanted ? NULL : "qcow2";
+        return "qcow2";
 }
 
 static int size_of(const char *text, uint64_t *ret) {

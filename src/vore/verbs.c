@@ -19,26 +19,26 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_CONFIG] = { "config", "FILE", "read this vored.toml", 0, false, false },
         [OPTION_ALL] = { "all", NULL, "all that run, at the same time", 0, false, false },
         [OPTION_TIMEOUT] = { "timeout", "SECONDS", "wait this long for the guest (60)", 0, false, false },
-        [OPTION_FORCE] = { "force", NULL,
-                           "stop: end it when the time is over; attach: take a device that the host seems to "
-                           "need",
-                           0, false, false },
+        [OPTION_FORCE] = { "force", NULL, "end it when the time is over", 0, false, false },
+        [OPTION_FORCE_DEVICE] = { "force", NULL, "take a device that the host seems to need", 0, false,
+                                  false },
         [OPTION_ORIGIN] = { "origin", NULL, "say where each value came from", 0, false, false },
         [OPTION_SOURCE] = { "source", NULL, "print the text as it was handed over", 0, false, false },
-        [OPTION_PURGE] = { "purge", NULL, "delete the instance folder too: UEFI variables, TPM state", 0,
-                           false, false },
+        [OPTION_PURGE] = { "purge", NULL, "delete the instance folder too, with the UEFI variables", 0, false,
+                           false },
         [OPTION_TYPE] = { "type", "TYPE",
                           "raw, qcow2, vmdk, vdi or vhdx; else what the name says, else qcow2", 0, false,
-                          false },
+                          false, "raw qcow2 vmdk vdi vhdx" },
         [OPTION_FOLLOW] = { "follow", NULL, "go on with what comes", 'f', false, false },
         [OPTION_EXACT] = { "exact", NULL, "what the daemon executes, with its descriptors", 0, false, false },
         [OPTION_USB] = { "usb", NULL, "USB devices instead, by port; not supported by this version", 0, false,
                          false },
         [OPTION_VM] = { "vm", "NAME", "the VM, as NAME", 0, false, false },
         [OPTION_EMIT] = { "emit", "KIND", "print what claims the reserved devices while the host boots", 0,
-                          false, false },
-        [OPTION_INSTALL] = { "install", "KIND", "install it, or make it anew", 0, false, false },
-        [OPTION_REMOVE] = { "remove", "KIND", "take it away again", 0, false, false },
+                          false, false, "udev initramfs-tools dracut" },
+        [OPTION_INSTALL] = { "install", "KIND", "install it, or make it anew", 0, false, false,
+                             "udev initramfs-tools" },
+        [OPTION_REMOVE] = { "remove", "KIND", "take it away again", 0, false, false, "udev initramfs-tools" },
         [OPTION_KEEP] = { "keep", NULL, "attach a USB device again when it comes back; not for PCI devices",
                           0, false, false },
         [OPTION_GROUP] = { "group", NULL, "attach the rest of its IOMMU group too", 0, false, false },
@@ -86,7 +86,7 @@ const struct verb verbs[] = {
           "make an empty disk",
           "SIZE is a number with a unit, such as 40G. The disk belongs to the caller; nothing is ever "
           "overwritten. Needs qemu-img, but no daemon." },
-        { "attach", NULL, "ADDR [NAME]", OPT(OPTION_KEEP) | OPT(OPTION_FORCE) | OPT(OPTION_GROUP),
+        { "attach", NULL, "ADDR [NAME]", OPT(OPTION_KEEP) | OPT(OPTION_FORCE_DEVICE) | OPT(OPTION_GROUP),
           NEED_RUNNING, verb_attach, "give a device of the host to a VM that runs",
           "ADDR is the address of a PCI device, such as 0b:00.3 (see vore devices); USB devices are not "
           "supported by "
@@ -121,9 +121,9 @@ const struct verb verbs[] = {
           "it. LOOKING_GLASS names another client. A VM that is just starting is waited for.",
           true },
         { "spice", NULL, "[NAME]", 0, NEED_RUNNING, verb_spice, "start a SPICE viewer for a VM",
-          "Becomes remote-viewer, else spicy, else what VORE_SPICE_VIEWER names, on the VM's SPICE socket. A "
-          "VM that is "
-          "just starting is waited for." },
+          "Becomes the program that VORE_SPICE_VIEWER names, else remote-viewer, else spicy, on the VM's "
+          "SPICE "
+          "socket. A VM that is just starting is waited for." },
         { "scream start", NULL, "[NAME]", 0, NEED_RUNNING, verb_scream_start,
           "start the Scream receiver for a VM",
           "It runs in the background, as who called, and ends with the VM. VORE_SCREAM names the receiver; "
@@ -200,5 +200,18 @@ bool verb_is_group(const char *word) {
         for (size_t i = 0; i < n_verbs; i++)
                 if (begins_with_word(verbs[i].name, word) || begins_with_word(verbs[i].alias, word))
                         return true;
+        return false;
+}
+
+bool choice_find(const char *choices, const char *word) {
+        size_t n = strlen(word);
+
+        for (const char *p = choices; *p; p += strspn(p, " ")) {
+                size_t k = strcspn(p, " ");
+
+                if (k == n && strncmp(p, word, n) == 0)
+                        return true;
+                p += k;
+        }
         return false;
 }

@@ -31,6 +31,7 @@ enum option_id {
         OPTION_ALL,
         OPTION_TIMEOUT,
         OPTION_FORCE,
+        OPTION_FORCE_DEVICE,
         OPTION_ORIGIN,
         OPTION_SOURCE,
         OPTION_PURGE,
@@ -51,12 +52,13 @@ enum option_id {
 #define OPT(id) (UINT32_C(1) << (id))
 
 struct option_row {
-        const char *name; /* without the dashes */
+        const char *name; /* without the dashes; two rows may share one, if no verb takes both */
         const char *arg;  /* what its value is called; NULL: it takes none */
         const char *help;
         char letter; /* 0: none */
         bool global; /* every verb takes it, also before the verb */
         bool hidden;
+        const char *choices; /* what its value may be, a blank between; NULL: anything */
 };
 
 struct verb {
@@ -81,6 +83,8 @@ const struct verb *verb_find(const char *name);
 const char *verb_nearest(const char *text);
 /* Is it the first word of verbs that have two? */
 bool verb_is_group(const char *word);
+/* Is it one of choices, which have a blank between? */
+bool choice_find(const char *choices, const char *word);
 
 /* One per verb; verbs that only differ in their row share one. */
 int verb_load(struct cli *c);

@@ -159,7 +159,7 @@ static int told_to_end(sd_event_source *source, const struct signalfd_siginfo *i
 }
 
 static int loop_open(struct manager *m, struct error *err) {
-        static const struct rpc_identity identity = { "vore", "vored", VORE_VERSION, "https://varlink.org" };
+        static const struct rpc_identity identity = { "vore", "vored", VORE_VERSION, "" };
         sigset_t mask;
         int r = sd_event_default(&m->loop);
 

@@ -283,11 +283,48 @@ static void test_goals(void **state) {
         }
 }
 
+/* What the annotations for editors say of instance and global is what a script gets. */
+static void test_lua_types(void **state) {
+        static const char text[] = "#! host amd-desktop\n"
+                                   "[machine]\n"
+                                   "name = \"x\"\n"
+                                   "features = [\"uefi\", \"spice\"]\n"
+                                   "[[disk]]\n"
+                                   "preset = \"ide\"\n"
+                                   "path = \"/vm/raw.img\"\n"
+                                   "[[vfio]]\n"
+                                   "addr = \"0b:00.0\"\n"
+                                   "group = true\n";
+        _cleanup_arena_ struct arena *arena = arena_new();
+        _cleanup_(error_done) struct error err = ERROR_INIT;
+        _cleanup_json_ json_t *j = NULL;
+        _cleanup_strbuf_ struct strbuf faults = STRBUF_INIT;
+        struct scene s = { .arena = arena, .script = TEST_TREE "/tests/unit/lua-types.lua" };
+        struct plan *p = NULL;
+
+        assert_int_equal(setenv("TEST_TYPES", TEST_TREE "/lua/types", 1), 0);
+        scene_read(&s, text);
+        s.req.file = "x.toml";
+        if (plan_work(&s.req, -1, &j, &err) < 0)
+                fail_msg("%s", error_text(&err));
+        assert_int_equal(plan_from_json(j, &p, NULL), 0);
+        add_faults(&faults, p->faults);
+        if (!p->ok)
+                fail_msg("%s", faults.data);
+        bool seen = false;
+        for (size_t i = 0; i + 3 < p->plain.n; i++)
+                seen = seen || (str_eq(p->plain.items[i], "-seen") && str_eq(p->plain.items[i + 1], "1") &&
+                                str_eq(p->plain.items[i + 2], "2") && str_eq(p->plain.items[i + 3], "1"));
+        assert_true(seen);
+        plan_free(p);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_golden),
                 cmocka_unit_test(test_wire),
                 cmocka_unit_test(test_goals),
+                cmocka_unit_test(test_lua_types),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

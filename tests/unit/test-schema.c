@@ -471,6 +471,7 @@ static void test_man(void **state) {
         assert_non_null(strstr(text, "## [shelf.NAME]\n"));
         assert_non_null(strstr(
                 text, "*colour* (also *color*) = string: red, blue; default: red\n\tIts \\*colour\\*.\n"));
+        assert_non_null(strstr(text, "*volume* = size; a bare integer is MiB, 1M to 1T; default: "));
         assert_non_null(strstr(text, "*handles* = integer, 1 to 4; default: 2\n"));
         assert_non_null(strstr(text, "*mood* = true, false or \"auto\"; default: as the cook's\n"));
         assert_null(strstr(text, "stamp"));

@@ -187,6 +187,33 @@ static void test_rows(void **state) {
         }
         for (size_t i = 0; i < OPTION_COUNT; i++)
                 assert_non_null(options[i].name);
+        for (size_t v = 0; v < n_verbs; v++)
+                for (size_t i = 0; i < OPTION_COUNT; i++)
+                        for (size_t k = 0; k < i; k++)
+                                if ((verbs[v].options & OPT(i)) && (verbs[v].options & OPT(k)))
+                                        assert_string_not_equal(options[i].name, options[k].name);
+}
+
+/* Two rows have one name: each verb has its own. */
+static void test_force(void **state) {
+        struct args a = good("stop --force win10");
+
+        assert_true(args_has(&a, OPTION_FORCE));
+        assert_false(args_has(&a, OPTION_FORCE_DEVICE));
+        args_done(&a);
+        a = good("attach --force 0b:00.0");
+        assert_true(args_has(&a, OPTION_FORCE_DEVICE));
+        assert_false(args_has(&a, OPTION_FORCE));
+        args_done(&a);
+        bad("start --force", "start takes no option --force");
+}
+
+static void test_choices(void **state) {
+        assert_true(choice_find("udev initramfs-tools", "udev"));
+        assert_true(choice_find("udev initramfs-tools", "initramfs-tools"));
+        assert_false(choice_find("udev initramfs-tools", "initramfs"));
+        assert_false(choice_find("udev initramfs-tools", "dracut"));
+        assert_false(choice_find("udev initramfs-tools", ""));
 }
 
 static void test_synopsis(void **state) {
@@ -208,6 +235,8 @@ int main(void) {
                 cmocka_unit_test(test_unsupported_take_anything),
                 cmocka_unit_test(test_passed_on),
                 cmocka_unit_test(test_rows),
+                cmocka_unit_test(test_force),
+                cmocka_unit_test(test_choices),
                 cmocka_unit_test(test_synopsis),
         };
 

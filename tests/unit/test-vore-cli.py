@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -347,19 +348,197 @@ no IOMMU group
         p = subprocess.run(["sh", "-c", '"$0" list >&-', VORE], stderr=subprocess.PIPE, env=self.env, check=False)
         self.assertEqual(p.returncode, 1)
 
-    def test_completion(self):
-        script, _ = self.vore("completion", "bash")
-        ask = ('%s\nvore() { "%s" "$@"; }\nt() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vore; '
-               'echo "${COMPREPLY[@]}"; }\nt vore sto\nt vore start ""\nt vore disk ""\nt vore stop --f\n'
-               't vore -c x log\nt vore load x.\nt vore completion f\n'
-               't vore lg --vm w\nt vore scream ""\n' % (script, VORE))
-        p = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, env=self.env, check=False,
-                           cwd=self.folder.name)
-        self.assertEqual(p.stdout.splitlines(), ["stop", "win10 deb", "presets create", "--force", "logs", "x.toml",
-                                                 "fish", "win10", "start stop"], p.stderr)
-        for shell in ("zsh", "fish"):
-            self.assertIn("qemucmd", self.vore("completion", shell)[0])
+
+# What stands on the line behind "vore ", and what Tab offers there. SOCKET is the fake daemon's, which no variable names.
+NAMES = {"win10", "deb"}
+TABS = [
+    ("scr", {"scream"}),
+    ("scream ", {"start", "stop"}),
+    ("disk ", {"presets", "create"}),
+    ("disk pr", {"presets"}),
+    ("d ", {"version"}),
+    ("-q -c SOCKET sto", {"stop"}),
+    ("--conn=SOCKET disk c", {"create"}),
+    ("-c SOCKET start ", NAMES),
+    ("--conn=SOCKET start w", {"win10"}),
+    ("start -c SOCKET d", {"deb"}),
+    ("start --cdrom x.toml -c SOCKET w", {"win10"}),
+    ("-c SOCKET lg ", NAMES),
+    ("-c SOCKET lg --vm w", {"win10"}),
+    ("-c SOCKET looking-glass --vm w", {"win10"}),
+    ("-c SOCKET scream start ", NAMES),
+    ("-c SOCKET x qemucmd ", NAMES | {"x.toml", "folder"}),
+    ("list ", set()),
+    ("load x", {"x.toml"}),
+    ("load ", {"x.toml", "folder"}),
+    ("check --config x", {"x.toml"}),
+    ("-c fol", {"folder"}),
+    ("completion ", {"bash", "zsh", "fish"}),
+    ("help scr", {"scream"}),
+    ("help he", {"help"}),
+    ("help scream ", {"start", "stop"}),
+    ("help disk create ", set()),
+    ("help start ", set()),
+    ("reserve --emit ", {"udev", "initramfs-tools", "dracut"}),
+    ("reserve --install ", {"udev", "initramfs-tools"}),
+    ("reserve --remove u", {"udev"}),
+    ("disk create a 1G --type ", {"raw", "qcow2", "vmdk", "vdi", "vhdx"}),
+    ("stop --timeout ", set()),
+    ("stop --f", {"--force"}),
+    ("attach --f", {"--force"}),
+    ("start --di", {"--display"}),
+    ("scream start --di", set()),
+    ("scream start --cd", set()),
+    ("disk preset --js", {"--json"}),
+    ("d version --js", {"--json"}),
+    ("lg --vm=win10 --js", {"--json"}),
+    ("--js", {"--json"}),
+]
+
+# Of zsh's completion there is no output: what it is about to add is written down, and so is what the line has become.
+ZSH = """
+PS1='tab me: '; setopt no_beep no_auto_menu no_list_beep
+fpath=(%(folder)s $fpath); autoload -U compinit; compinit -u -D
+typeset -ga seen
+compadd() {
+    local -a hits
+    if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then
+        builtin compadd -A hits "$@"; seen+=($hits)
+    fi
+    builtin compadd "$@"
+}
+show() { print -rl -- "$BUFFER" $seen "" >%(result)s.new; mv %(result)s.new %(result)s; seen=(); BUFFER=; }
+zle -N show; bindkey '^X^W' show; bindkey '^I' complete-word
+"""
+BASH = """
+PS1='tab me: '; bind 'set bell-style none' 'set enable-bracketed-paste off'; . %(folder)s/_vore
+show() { printf '%%s\n' "$READLINE_LINE" >%(result)s.new; mv %(result)s.new %(result)s; READLINE_LINE=; }
+bind -x '"\C-x\C-w": show'
+"""
+
+
+class Shell:
+    """A shell at a terminal."""
+    def __init__(self, words, setup, folder, env, cwd):
+        self.result = os.path.join(folder, "result")
+        with open(os.path.join(folder, "setup"), "w", encoding="utf-8") as f:
+            f.write(setup % {"folder": folder, "result": self.result})
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            try:
+                os.chdir(cwd)
+                os.execvpe(words[0], words, env)
+            finally:
+                os._exit(127)
+        self.pid, self.said = pid, b""
+        os.write(self.fd, b". " + os.path.join(folder, "setup").encode() + b"\n")
+        self.wait(lambda: b"tab me: " in self.said)
+
+    def wait(self, done):
+        deadline = time.monotonic() + 20
+        while not done():
+            if time.monotonic() > deadline:
+                raise AssertionError("the shell does not answer: %r" % self.said)
+            if select.select([self.fd], [], [], 0.02)[0]:
+                self.said += os.read(self.fd, 65536)
+
+    def tab(self, line):
+        """The line after Tab, and what was offered."""
+        os.write(self.fd, line.encode() + b"\t\x18\x17")
+        self.wait(lambda: os.path.exists(self.result))
+        with open(self.result, encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        os.unlink(self.result)
+        return lines[0], {one for one in lines[1:] if one}
+
+    def end(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+class Completion(Base):
+    def setUp(self):
+        super().setUp()
+        self.tools = tempfile.TemporaryDirectory()
+        self.cwd = os.path.join(self.folder.name, "cwd")
+        os.makedirs(os.path.join(self.cwd, "folder"))
+        with open(os.path.join(self.cwd, "x.toml"), "w", encoding="utf-8"):
+            pass
+        os.symlink(VORE, os.path.join(self.tools.name, "vore"))
+        self.env.update(PATH=self.tools.name + ":" + os.environ["PATH"], HOME=self.tools.name, TERM="xterm", LC_ALL="C",
+                        VORE_SOCKET="/nonexistent")
+
+    def tearDown(self):
+        self.tools.cleanup()
+        super().tearDown()
+
+    def script(self, shell, name="_vore"):
+        path = os.path.join(self.tools.name, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(self.vore("completion", shell)[0])
+        return path
+
+    def shell(self, words, setup):
+        shell = Shell(words, setup, self.tools.name, self.env, self.cwd)
+        self.addCleanup(shell.end)
+        return shell
+
+    def line(self, line):
+        return "vore " + line.replace("SOCKET", self.fake.socket)
+
+    def test_unknown_shell(self):
         self.vore("completion", "tcsh", code=2)
+
+    def test_bash(self):
+        """Words as Readline makes them."""
+        ask = '. %s\nt() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vore; echo "${COMPREPLY[*]}"; }\n' % self.script("bash")
+        for line, _ in TABS:
+            words = self.line(line).replace("=", " = ").split(" ")
+            ask += "t " + " ".join("'%s'" % word for word in words) + "\n"
+        p = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, env=self.env, check=False, cwd=self.cwd)
+        self.assertEqual(p.stderr, "")
+        for (line, wanted), got in zip(TABS, p.stdout.split("\n")):
+            self.assertEqual(sorted(got.split()), sorted(wanted), line)
+
+    def test_bash_at_a_terminal(self):
+        self.script("bash")
+        shell = self.shell(["bash", "--norc", "--noprofile", "-i"], BASH)
+        for line, wanted in (("scr", "scream "), ("load fol", "load folder/"), ("-c fol", "-c folder/"),
+                             ("start --cdrom fol", "start --cdrom folder/"), ("check --config=fol", "check --config=folder/"),
+                             ("-c SOCKET start w", "-c SOCKET start win10 "), ("lg a -- fol", "lg a -- folder/")):
+            self.assertEqual(shell.tab(self.line(line))[0], self.line(wanted))
+
+    @unittest.skipUnless(shutil.which("zsh"), "there is no zsh")
+    def test_zsh(self):
+        self.script("zsh")
+        shell = self.shell(["zsh", "-f", "-i"], ZSH)
+        # The first Tab of a shell is the one that loads the function.
+        self.assertEqual(shell.tab("vore scr"), ("vore scream ", {"scream"}))
+        for line, wanted in TABS:
+            offered = shell.tab(self.line(line))[1]
+            if line.endswith(" "): # where nothing else may stand, zsh offers options
+                offered = {one for one in offered if not one.startswith("-")}
+            self.assertEqual(offered, wanted, line)
+        for line, wanted in (("load fol", "load folder/"), ("start --cdrom fol", "start --cdrom folder/"),
+                             ("start --cd", "start --cdrom=")):
+            self.assertEqual(shell.tab(self.line(line))[0], self.line(wanted))
+
+    @unittest.skipUnless(shutil.which("zsh"), "there is no zsh")
+    def test_zsh_sourced(self):
+        self.script("zsh", "sourced")
+        shell = self.shell(["zsh", "-f", "-i"], ZSH + ". %(folder)s/sourced\n")
+        self.assertEqual(shell.tab("vore scr"), ("vore scream ", {"scream"}))
+
+    @unittest.skipUnless(shutil.which("fish"), "there is no fish")
+    def test_fish(self):
+        script = self.script("fish")
+        ask = "".join("complete -C '%s'; echo .\n" % self.line(line) for line, _ in TABS)
+        p = subprocess.run(["fish", "--no-config", "-c", "source %s\n%s" % (script, ask)], capture_output=True, text=True,
+                           env=self.env, check=False, cwd=self.cwd)
+        self.assertEqual(p.stderr, "")
+        for (line, wanted), got in zip(TABS, p.stdout.split(".\n")):
+            self.assertEqual(sorted(one.split("\t")[0].rstrip("/") for one in got.splitlines()), sorted(wanted), line)
 
 
 class StopAll(Base):
