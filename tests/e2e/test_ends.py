@@ -17,6 +17,15 @@ def test_kill_9_of_qemu(any_world):
     assert world.state_of() == "running" and world.listed()["reason"] is None
 
 
+def test_whoever_starts_vored_ignores_the_ends_of_children(unstarted):
+    world = unstarted
+    world.wrap = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"]
+    world.start()
+    world.boot()
+    kill9(world.listed()["pid"])
+    assert "signal 9" in world.wait_state("failed")["reason"]
+
+
 def test_power_off_from_inside(any_world):
     world = any_world
     world.boot().say("off")

@@ -3,6 +3,7 @@ import grp
 import os
 import pathlib
 import shlex
+import shutil
 import stat
 import struct
 import subprocess
@@ -253,6 +254,12 @@ def test_a_folder_that_somebody_else_made(make_world, what):
         world.load("vm", machine={"features": ["looking-glass"]})
         world.vore("start", "vm").failed(1, str(base), "somebody else")
         assert not list(world.images.glob("vm")) and (what == "link" or not os.listdir(base))
+        # What is behind it is not vored's to remove either.
+        inside = world.write(world.images / "vm/kept" if what == "link" else base / "vm/kept", b"")
+        os.chown(inside.parent, world.uid, -1)
+        world.vore("unload", "vm").ok()
+        assert inside.exists()
+        shutil.rmtree(inside.parent)
     finally:
         base.unlink() if what == "link" else base.rmdir()
 

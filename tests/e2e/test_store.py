@@ -1,7 +1,8 @@
 """Definitions that are kept."""
+import os
 import signal
 
-from world import definition, GUEST_ISO
+from world import definition, GUEST_ISO, IS_ROOT, until
 
 
 def saved_file(world, name="vm"):
@@ -52,6 +53,16 @@ def test_forget(world):
     world.vore("forget", "vm", "--purge").ok()
     assert not saved_file(world).exists() and not instance.exists()
     world.vore("forget", "nobody").failed(1, "nobody")
+
+
+def test_a_purge_that_was_cut_off(world):
+    """The folder has another name by then, and goes at the next start."""
+    world.end()
+    left = world.write(world.state / "instance/.purged-vm-123/uefi/OVMF_VARS.fd", b"x")
+    for p in (left, *list(left.parents)[:3]) if IS_ROOT else ():
+        os.chown(p, world.uid, -1)
+    world.start()
+    until("its end", lambda: not os.listdir(world.state / "instance"), 20)
 
 
 def test_unload_keeps_the_saved_file(world):

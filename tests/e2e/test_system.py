@@ -1,6 +1,8 @@
 """vored as root: each VM under a number of its own, without a single right that it does not need."""
+import fcntl
 import os
 import pathlib
+import signal
 import stat
 import subprocess
 import tempfile
@@ -230,6 +232,36 @@ def test_uids_of_people_are_refused(make_world):
     vored = world.launch()
     assert vored.wait(30) == 1
     assert "uids" in world.log.read_text()
+
+
+@pytest.mark.parametrize("way", ["{}/{}", "{}/./{}", "{}//{}", "{}/sub/../{}"])
+def test_links_that_the_vm_itself_made(root_world, way):
+    """What ran under its number may have left them: root does not follow them for its next start."""
+    secret = root_world.write(root_world.base / "secret.img", b"root's" + bytes(512), 0o600)
+    root_world.boot()
+    root_world.vore("kill", "vm").ok()
+    instance = root_world.state / "instance/vm"
+    (instance / "sub").mkdir(mode=0o755)
+    (instance / "disk.img").symlink_to(secret)
+    os.lchown(instance / "disk.img", instance.stat().st_uid, -1)
+    disks = [{"preset": "virtio", "path": way.format(instance, "disk.img")}]
+    root_world.vore("boot", root_world.define(disks=disks)).failed(1, "belongs to the VM itself")
+    # One of somebody else's is fine: disks have such names.
+    os.lchown(instance / "disk.img", 0, 0)
+    root_world.vore("boot", root_world.define(disks=disks)).ok()
+
+
+def test_a_disk_with_a_lease(root_world):
+    """Samba takes such ones."""
+    with root_world.image("leased").open("r+b") as f:
+        fcntl.fcntl(f, fcntl.F_SETSIG, 0)
+        fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        old = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        try:
+            root_world.load(disks=[{"preset": "virtio", "path": root_world.images / "leased.img"}])
+            root_world.vore("start", "vm").failed(1, "leased.img", "lease")
+        finally:
+            signal.signal(signal.SIGIO, old)
 
 
 @pytest.mark.settings('[qemu]\nuids = "70500-70501"\n')

@@ -382,7 +382,9 @@ static void test_too_many(void **state) {
 static void test_instance_folder(void **state) {
         SCENE(s, "-spice", "unix=on,addr=" INSTANCE "/spice.sock", "-kernel", INSTANCE "/vmlinuz", "-append",
               "init=" INSTANCE "/init", "-initrd", INSTANCE "2/initrd", "-object",
-              "{\"qom-type\":\"x\",\"mem-path\":\"" INSTANCE "/mem\"}", "-dtb", "/srv" INSTANCE "/dtb");
+              "{\"qom-type\":\"x\",\"mem-path\":\"" INSTANCE "/mem\"}", "-dtb", "/srv" INSTANCE "/dtb",
+              "-chardev",
+              "socket,id=c,path=" INSTANCE "/c.sock,logfile=" INSTANCE "/c.log,x=/srv" INSTANCE "/no");
 
         scene_run(&s, INSTANCE);
         assert_int_equal(s.r, 0);
@@ -393,7 +395,10 @@ static void test_instance_folder(void **state) {
         assert_string_equal(s.args.items[8], INSTANCE "2/initrd");
         assert_string_equal(s.args.items[10], "{\"qom-type\":\"x\",\"mem-path\":\"/proc/self/fd/6/mem\"}");
         assert_string_equal(s.args.items[12], "/srv" INSTANCE "/dtb");
-        assert_int_equal(s.args.n, 13); /* a folder is no -add-fd */
+        assert_string_equal(s.args.items[14],
+                            "socket,id=c,path=/proc/self/fd/6/c.sock,logfile=/proc/self/fd/6/c.log,"
+                            "x=/srv" INSTANCE "/no");
+        assert_int_equal(s.args.n, 15); /* a folder is no -add-fd */
 }
 
 static void test_reach(void **state) {

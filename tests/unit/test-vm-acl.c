@@ -249,6 +249,29 @@ static void test_socket(void **state) {
         assert_int_equal(acl_look_socket(path, ONE, &found, NULL), -ENOTSOCK);
 }
 
+/* Somebody has put something else into its place: a list without our entry, or of a file, is not ours to
+ * change. */
+static void test_replaced(void **state) {
+        _cleanup_free_ char *link = xasprintf("%s/server", folder), *file = xasprintf("%s/other", folder);
+        struct acl_before found = { -1, ACL_MASK_AS_NEEDED };
+        acl_t narrow = acl_from_text("u::rw-,u:12345:rw-,g::r--,m::---,o::---");
+
+        need_nodes();
+        assert_int_equal(file_write_atomic(AT_FDCWD, file, "", 0, 0600, false, NULL), 0);
+        assert_int_equal(acl_set_file(file, ACL_TYPE_ACCESS, narrow), 0);
+        assert_int_equal(acl_set_file(path, ACL_TYPE_ACCESS, narrow), 0);
+        acl_free(narrow);
+        assert_int_equal(symlink(file, link), 0);
+        assert_int_equal(acl_restore(link, ONE, &found, NULL), 0);
+        assert_int_equal(acl_restore(path, ONE, &found, NULL), 0);
+        expect("u::rw-,u:12345:rw-,g::r--,m::---,o::---");
+        free(path);
+        path = xstrdup(file);
+        expect("u::rw-,u:12345:rw-,g::r--,m::---,o::---");
+        free(path);
+        path = xasprintf("%s/node", folder);
+}
+
 static void test_absent(void **state) {
         _cleanup_(error_done) struct error err = ERROR_INIT;
         _cleanup_free_ char *absent = xasprintf("%s/absent", folder);
@@ -394,6 +417,7 @@ int main(void) {
                 cmocka_unit_test_setup(test_machines_of_one_user, before),
                 cmocka_unit_test_setup(test_machines_of_several_users, before),
                 cmocka_unit_test(test_file),
+                cmocka_unit_test_setup(test_replaced, before),
                 cmocka_unit_test_setup(test_absent, before),
                 cmocka_unit_test_setup(test_socket, before),
         };
