@@ -56,17 +56,26 @@ void def_summary(const struct def *def, struct def_summary *ret) {
                 ret->reserves = ret->reserves || def->vfio[i].reserve;
 }
 
-int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
-                  struct error *err) {
+static int summarize(const char *text, size_t len, const char *directory, unsigned flags,
+                     struct def_summary *ret, struct error *err) {
         _cleanup_arena_ struct arena *arena = arena_new();
         struct def *def;
         struct diags diags;
 
         diags_init(&diags, arena, NULL);
-        if (def_parse(arena, text, len, directory, 0, &def, &diags) < 0)
+        if (def_parse(arena, text, len, directory, flags, &def, &diags) < 0)
                 return first_error(&diags, err);
         def_summary(def, ret);
         return 0;
+}
+
+int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
+                  struct error *err) {
+        return summarize(text, len, directory, 0, ret, err);
+}
+
+int def_summarize_saved(const char *text, size_t len, struct def_summary *ret, struct error *err) {
+        return summarize(text, len, "/", DEF_SAVE, ret, err);
 }
 
 bool def_name_valid(const char *name) {

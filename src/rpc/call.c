@@ -16,13 +16,19 @@ size_t rpc_unsent(const struct rpc_call *call) {
         return call->conn ? call->conn->out_len : 0;
 }
 
-void rpc_on_gone(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data) {
-        if (!call->conn || call->conn->hup) {
+bool rpc_on_gone(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data) {
+        if (fn && (!call->conn || call->conn->hup)) {
                 fn(call, data);
-                return;
+                return false;
         }
         call->gone = fn;
         call->gone_data = data;
+        return true;
+}
+
+void rpc_on_drained(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data) {
+        call->drained = fn;
+        call->drained_data = data;
 }
 
 static json_t *message_new(const char *error, json_t *params, bool continues) {

@@ -4,6 +4,7 @@
 #include "rpc/frame.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 struct rpc_client {
         int fd;
+        int watched; /* -1: nothing */
         struct frame_reader in;
 };
 
@@ -31,6 +33,7 @@ int rpc_client_connect(const char *path, struct rpc_client **ret, struct error *
 
         struct rpc_client *c = xcalloc(1, sizeof(*c));
         c->fd = TAKE_FD(fd);
+        c->watched = -1;
         frame_reader_init(&c->in, MESSAGE_MAX);
         *ret = c;
         return 0;
@@ -82,6 +85,24 @@ static int send_call(struct rpc_client *c, const char *method, json_t *params, c
         return 0;
 }
 
+void rpc_client_watch(struct rpc_client *c, int fd) {
+        c->watched = fd;
+}
+
+/* An answer may come never: whoever reads what we print need not wait for it. */
+static int wait_for_answer(const struct rpc_client *c, struct error *err) {
+        struct pollfd polls[] = { { .fd = c->fd, .events = POLLIN }, { .fd = c->watched } };
+
+        if (c->watched < 0)
+                return 0;
+        while (poll(polls, ARRAY_SIZE(polls), -1) < 0)
+                if (errno != EINTR)
+                        return error_errno(err, errno, "cannot wait for the daemon's answer");
+        return polls[0].revents == 0 && polls[1].revents & POLLERR ?
+                       error_set(err, -EPIPE, "nobody reads the output") :
+                       0;
+}
+
 static int receive(struct rpc_client *c, json_t **ret, struct error *err) {
         for (;;) {
                 _cleanup_error_ struct error why = ERROR_INIT;
@@ -94,6 +115,9 @@ static int receive(struct rpc_client *c, json_t **ret, struct error *err) {
                         return error_set(err, -EPROTO, "the daemon's answer: %s", error_text(&why));
                 if (r > 0)
                         return 0;
+                r = wait_for_answer(c, err);
+                if (r < 0)
+                        return r;
                 p = frame_reader_room(&c->in, &room);
                 n = recv(c->fd, p, room, 0);
                 if (n < 0 && errno == EINTR)

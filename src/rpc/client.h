@@ -11,6 +11,9 @@ struct rpc_client;
 /* -ENOENT, -ECONNREFUSED: no daemon there; -EACCES: no permission. */
 int rpc_client_connect(const char *path, struct rpc_client **ret, struct error *err);
 void rpc_client_free(struct rpc_client *c);
+/* Waiting for a reply ends with -EPIPE when nobody reads from fd, a pipe or socket, any more. Other files: no
+ * effect. */
+void rpc_client_watch(struct rpc_client *c, int fd);
 int rpc_client_fd(const struct rpc_client *c);
 
 /* One reply: params is stolen (NULL: {}). ret, ret_error_name may be NULL. On a Varlink error: -EREMOTEIO,

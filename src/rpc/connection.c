@@ -218,7 +218,10 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *data) 
                 else
                         c->broken = true;
         }
+        bool waited = c->out_len > 0;
         flush(c);
+        if (waited && c->out_len == 0 && !c->hup && c->call && c->call->drained)
+                c->call->drained(c->call, c->call->drained_data);
         if ((revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) && wants_read(c))
                 read_some(c);
         step(c);

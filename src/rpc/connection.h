@@ -63,6 +63,8 @@ struct rpc_call {
         bool more, oneway;
         void (*gone)(struct rpc_call *call, void *data);
         void *gone_data;
+        void (*drained)(struct rpc_call *call, void *data);
+        void *drained_data;
         void (*fn)(struct rpc_call *call, const json_t *params, void *data); /* its method's, with its data */
         void *data;
         struct turns *turns;   /* it has a turn */

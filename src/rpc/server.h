@@ -86,8 +86,13 @@ bool rpc_wants_more(const struct rpc_call *call);
 /* Bytes that wait for this client to read. */
 size_t rpc_unsent(const struct rpc_call *call);
 /* Called once when the client of an unanswered call goes away (the call stays valid and must still be
- * answered; the answer vanishes). It may answer the call. At once, if the client is gone already. */
-void rpc_on_gone(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data);
+ * answered; the answer vanishes). It may answer the call. At once, if the client is gone already: then false
+ * comes back. fn NULL: no more. */
+bool rpc_on_gone(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data);
+
+/* Called whenever all that was sent on this unanswered call has left for its client, after some of it had to
+ * wait: for long answers in parts. It may answer the call. fn NULL: no more. */
+void rpc_on_drained(struct rpc_call *call, void (*fn)(struct rpc_call *call, void *data), void *data);
 
 /* For a handler whose answer costs more than the loop's time, such as a process. true: it goes on, and has
  * the turn until it answers. false: too many have one; it returns, and is called again with the same params

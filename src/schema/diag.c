@@ -149,7 +149,7 @@ static void print_text(FILE *out, const char *s) {
 }
 
 /* The source line, then a caret under the column; columns count characters, tabs are kept. */
-static void print_caret(FILE *out, const char *source, struct loc loc) {
+static void print_caret(FILE *out, const char *source, struct loc loc, bool color) {
         const char *line = source;
 
         for (uint32_t i = 1; i < loc.line; i++) {
@@ -171,7 +171,7 @@ static void print_caret(FILE *out, const char *source, struct loc loc) {
                 fputc(line[i] == '\t' ? '\t' : ' ', out);
                 column++;
         }
-        fputs("\033[1;32m^\033[0m\n", out);
+        fputs(color ? "\033[1;32m^\033[0m\n" : "^\n", out);
 }
 
 static void print_all(const struct diags *d, FILE *out, const char *source, bool color) {
@@ -197,8 +197,8 @@ static void print_all(const struct diags *d, FILE *out, const char *source, bool
                         fputc(')', out);
                 }
                 fputc('\n', out);
-                if (color && source && x->loc.line)
-                        print_caret(out, source, x->loc);
+                if (source && x->loc.line)
+                        print_caret(out, source, x->loc, color);
         }
         if (d->errors > d->n)
                 fprintf(out, "and %zu more\n", d->errors - d->n);

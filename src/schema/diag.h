@@ -50,6 +50,6 @@ json_t *diags_to_json(const struct diags *d);
 void diags_add_json(struct diags *d, const json_t *array);
 
 /* One line each: FILE:LINE:COL: error|warning: KEY: message (hint), without LINE:COL where there is none and
- * without KEY for the file as a whole. With color (a terminal) the source line and a caret under it follow;
- * source may be NULL. Control characters are printed as "?". */
+ * without KEY for the file as a whole. With source (a terminal) its line and a caret under it follow; color:
+ * with escape sequences. Control characters are printed as "?". */
 void diags_print(const struct diags *d, FILE *out, const char *source, bool color);

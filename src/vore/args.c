@@ -118,7 +118,7 @@ static int short_options(struct args *a, int argc, char *const argv[], int *i, s
         return 0;
 }
 
-static int unknown_verb(const char *word, const char *second, struct error *err) {
+int args_unknown_verb(const char *word, const char *second, struct error *err) {
         _cleanup_free_ char *both = xasprintf("%s%s%s", word, second ? " " : "", second ? second : "");
         const char *best = verb_nearest(both);
 
@@ -160,8 +160,8 @@ static int find_verb(struct args *a, int argc, char *const argv[], int *i, struc
                         return 0;
                 }
         }
-        a->verb = strchr(word, ' ') ? NULL : verb_find(word);
-        return a->verb ? 0 : unknown_verb(word, second, err);
+        a->verb = verb_find(word);
+        return a->verb ? 0 : args_unknown_verb(word, second, err);
 }
 
 /* Words go to arguments from left to right; one that may be left out gets one only if enough words are there

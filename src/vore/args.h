@@ -38,3 +38,6 @@ struct args_word {
         bool optional;
 };
 bool args_word(const struct verb *verb, size_t index, struct args_word *ret);
+
+/* -EINVAL, with what to type instead. second: the word behind it, or NULL. */
+int args_unknown_verb(const char *word, const char *second, struct error *err);

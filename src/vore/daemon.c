@@ -137,10 +137,14 @@ int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_repl
 
         if (r != EXIT_DONE)
                 return r;
+        if (fn)
+                rpc_client_watch(c->client, STDOUT_FILENO);
         r = fn ? rpc_client_call_more(c->client, whole, TAKE_PTR(own), fn, data, &reply, &name, &err) :
                  rpc_client_call(c->client, whole, TAKE_PTR(own), &reply, &name, &err);
         if (c->progress)
                 progress_done(c->progress);
+        if (r == -EPIPE)
+                return EXIT_FAILED; /* as a write would end it, without a word */
         if (r == -EREMOTEIO)
                 return errors_print(c, method, name, reply);
         if (r < 0)

@@ -23,8 +23,10 @@ int verb_load(struct cli *c) {
         if (args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, TAKE_PTR(reply));
         faults_print(c, json_object_get(reply, "faults"));
-        printf("%s is loaded%s\n", json_get_str(reply, "name", "?"),
-               json_get_bool(reply, "saved", save) ? " and saved" : "");
+        const char *name = json_get_str(reply, "name", "?"), *note = json_get_str(reply, "note", NULL);
+        printf("%s is loaded%s\n", name, json_get_bool(reply, "saved", save) ? " and saved" : "");
+        if (note)
+                cli_note(c, "%s: %s; to keep this one: vore save %s", name, note, name);
         return EXIT_DONE;
 }
 

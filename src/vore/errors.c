@@ -50,7 +50,7 @@ static char *wrong_state(const struct verb *verb, const json_t *params) {
 static char *no_such_machine(const json_t *params) {
         const json_t *candidates = json_object_get(params, "candidates"), *item;
         const char *name = json_get_str(params, "name", "?"), *best = NULL;
-        unsigned best_distance = 4;
+        unsigned best_distance = MIN(4u, (unsigned) MAX(strlen(name) / 3, (size_t) 1) + 1);
         struct strbuf b = STRBUF_INIT;
         size_t i;
 
@@ -58,7 +58,7 @@ static char *no_such_machine(const json_t *params) {
                 const char *candidate = json_is_string(item) ? json_string_value(item) : "";
                 unsigned distance = str_distance(name, candidate);
 
-                if (distance < best_distance) {
+                if (distance < best_distance && distance < strlen(candidate)) {
                         best = candidate;
                         best_distance = distance;
                 }
@@ -72,8 +72,8 @@ static char *no_such_machine(const json_t *params) {
                 strbuf_add(&b, "; there are: ");
         for (i = 0; !best && i < MIN(json_array_size(candidates), (size_t) 20); i++)
                 strbuf_addf(&b, "%s%s", i ? ", " : "", json_string_value(json_array_get(candidates, i)));
-        if (!best && json_array_size(candidates) > 20)
-                strbuf_addf(&b, " and %zu more (vore list)", json_array_size(candidates) - 20);
+        if (!best && json_array_size(candidates) >= 20)
+                strbuf_add(&b, ", … (vore list)");
         return strbuf_take(&b);
 }
 
@@ -199,9 +199,11 @@ static json_t *fault_escaped(const json_t *fault) {
 
 /* The text of the file that a fault is in: the one handed over, else what can be read. */
 static const char *source_of(const struct cli *c, const char *file, char **owned) {
+        if (!c->err_terminal)
+                return NULL;
         if (c->source && str_eq(file, c->source_file))
                 return c->source;
-        if (c->err_color && file[0] == '/' && file_read(AT_FDCWD, file, SOURCE_MAX, owned, NULL, NULL) >= 0)
+        if (file[0] == '/' && file_read(AT_FDCWD, file, SOURCE_MAX, owned, NULL, NULL) >= 0)
                 return *owned;
         return NULL;
 }

@@ -158,15 +158,13 @@ int verb_help(struct cli *c) {
                 return EXIT_DONE;
         }
         if (first) {
-                const char *best;
+                _cleanup_error_ struct error err = ERROR_INIT;
 
                 name = xasprintf("%s%s%s", first, second ? " " : "", second ? second : "");
                 verb = verb_find(name);
-                best = verb ? NULL : verb_nearest(name);
                 if (!verb) {
-                        cli_fail("unknown verb \"%s\"%s%s%s", name,
-                                 best ? ": did you mean \"" : ": vore --help lists them", best ? best : "",
-                                 best ? "\"?" : "");
+                        (void) args_unknown_verb(first, second, &err);
+                        cli_fail("%s", error_text(&err));
                         return EXIT_USAGE;
                 }
         }

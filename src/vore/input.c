@@ -143,9 +143,9 @@ int input_timeout(const struct cli *c, json_t *params) {
         if (!text)
                 return EXIT_DONE;
         double timeout = strtod(text, &end);
-        if (end == text || *end || !(timeout >= 0) || timeout > 1e6) {
-                cli_fail("%s: --timeout %s: a number of seconds is wanted, such as 60", c->args->verb->name,
-                         text);
+        if (end == text || *end || !(timeout >= 0) || timeout > 86400) {
+                cli_fail("%s: --timeout %s: a number of seconds up to 86400 is wanted, such as 60",
+                         c->args->verb->name, text);
                 return EXIT_USAGE;
         }
         json_put(params, "timeout", json_real(timeout));

@@ -11,14 +11,27 @@
 struct follow {
         struct cli *cli;
         const char *name;
-        struct strbuf line; /* with --json: what has come of a line that is not complete */
+        bool whole;         /* with --json: one document in the end */
+        struct strbuf line; /* with --json: all, or what has come of a line that is not complete */
 };
+
+/* QEMU and vored begin their lines with "2026-11-27T19:08:36.051234Z "; others have none. */
+static double line_time(const char *line) {
+        struct tm tm = { 0 };
+        const char *rest = strptime(line, "%Y-%m-%dT%H:%M:%S", &tm);
+        char *end = NULL;
+        double fraction = rest && *rest == '.' ? strtod(rest, &end) : 0;
+
+        if (!rest || *(end ? end : rest) != 'Z')
+                return (double) clock_realtime_us() / 1e6;
+        return (double) timegm(&tm) + fraction;
+}
 
 static void log_line_json(struct follow *f, char *line) {
         _cleanup_json_ json_t *out = json_object();
         json_t *data = json_object();
 
-        json_put(out, "time", json_real((double) clock_realtime_us() / 1e6));
+        json_put(out, "time", json_real(line_time(line)));
         json_put_str(out, "vm", f->name);
         json_put_str(out, "event", "log");
         json_put_str(data, "line", line);
@@ -58,6 +71,10 @@ static int follow_reply(const json_t *params, void *data) {
         struct follow *f = data;
         const char *text = json_get_str(params, "text", "");
 
+        if (f->whole) {
+                strbuf_add(&f->line, text);
+                return EXIT_DONE;
+        }
         return args_has(f->cli->args, OPTION_JSON) ? log_text_json(f, text) : log_text(f, text);
 }
 
@@ -72,17 +89,18 @@ int verb_logs(struct cli *c) {
         if (r != EXIT_DONE)
                 return r;
         f.name = name;
+        f.whole = args_has(c->args, OPTION_JSON) && !follow;
         params = daemon_params(name);
         if (follow)
                 json_put_bool(params, "follow", true);
-        r = daemon_call_more(c, "Logs", params, follow ? follow_reply : NULL, &f, &reply);
-        if (r == EXIT_DONE && args_has(c->args, OPTION_JSON) && !follow) {
-                json_put_str(reply, "name", name);
-                return cli_print_json(c, TAKE_PTR(reply));
-        }
+        r = daemon_call_more(c, "Logs", params, follow_reply, &f, &reply);
         if (r == EXIT_DONE)
                 r = follow_reply(reply, &f);
-        if (f.line.len)
+        if (r == EXIT_DONE && f.whole) {
+                json_put_str(reply, "text", f.line.data ? f.line.data : "");
+                json_put_str(reply, "name", name);
+                r = cli_print_json(c, TAKE_PTR(reply));
+        } else if (f.line.len)
                 log_line_json(&f, f.line.data);
         strbuf_done(&f.line);
         return r;
@@ -235,6 +253,6 @@ int verb_version(struct cli *c) {
                 return cli_print_json(c, TAKE_PTR(reply));
         printf("vored %s (%s, pid %lld, QEMU %s)\n", json_get_str(reply, "version", "?"),
                json_get_bool(reply, "system", false) ? "system" : "session",
-               (long long) json_get_int(reply, "pid", 0), json_get_str(reply, "qemu", "not found"));
+               (long long) json_get_int(reply, "pid", 0), json_get_str(reply, "qemu", "not asked yet"));
         return EXIT_DONE;
 }

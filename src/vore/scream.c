@@ -23,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { END_MS = 2000, STOP_MS = 5000 };
+/* SETTLE: a receiver that cannot play ends at once; one that lives so long is taken to run. */
+enum { END_MS = 2000, STOP_MS = 5000, SETTLE_MS = 300 };
 
 struct receiver {
         char *program, *pid_file, *log; /* owned */
@@ -180,6 +181,23 @@ static _noreturn_ void follow(struct receiver *r, int qemu_fd) {
 
 /* -- start ------------------------------------------------------------------------------------------- */
 
+/* The follower ends with its receiver. */
+static int settle(const struct receiver *r, pid_t follower) {
+        _cleanup_free_ char *said = NULL;
+        int status;
+        _cleanup_close_ int fd = pidfd_open_(follower);
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        if (fd < 0 || poll(&p, 1, SETTLE_MS) <= 0)
+                return EXIT_DONE;
+        (void) waitpid(follower, &status, 0);
+        (void) file_read(AT_FDCWD, r->log, 4096, &said, NULL, NULL);
+        if (said)
+                said[strcspn(said, "\n")] = '\0';
+        return cli_fail("%s ended at once%s%s; what it said is in %s", r->argv[0],
+                        str_empty(said) ? "" : ": ", said ? said : "", r->log);
+}
+
 /* Gives the exit code when the receiver runs, or does not. */
 static int spawn(struct receiver *r, int qemu_fd, pid_t *ret) {
         int pipes[2], code = 0;
@@ -197,7 +215,7 @@ static int spawn(struct receiver *r, int qemu_fd, pid_t *ret) {
                 return cli_fail("cannot fork: %s", strerror(errno));
         ssize_t n = read(reader, &code, sizeof(code));
         if (n == 0)
-                return EXIT_DONE;
+                return settle(r, *ret);
         return cli_fail("cannot run %s: %s", r->argv[0],
                         n == sizeof(code) ? strerror(code) : "its follower ended");
 }
@@ -289,6 +307,14 @@ static int stop(const char *name, struct receiver *r, pid_t pid) {
                        cli_fail("the Scream receiver of %s (pid %d) does not end", name, pid);
 }
 
+/* Of Show: the text, for which nothing has to be asked of the host. */
+static json_t *name_only(const char *name) {
+        json_t *params = daemon_params(name);
+
+        json_put_bool(params, "source", true);
+        return params;
+}
+
 int verb_scream_stop(struct cli *c) {
         _cleanup_(receiver_done) struct receiver r = RECEIVER_INIT;
         _cleanup_free_ char *name = NULL;
@@ -299,18 +325,21 @@ int verb_scream_stop(struct cli *c) {
                 code = find_files(name, &r);
         if (code != EXIT_DONE)
                 return code;
-        int locked = access(r.pid_file, F_OK) < 0 ? 0 : lock(&r, &pid);
+        bool there = access(r.pid_file, F_OK) == 0;
+        int locked = there ? lock(&r, &pid) : 0;
         if (locked < 0)
                 return EXIT_FAILED;
-        if (locked == 0) {
-                if (r.lock_fd >= 0)
-                        (void) unlink(r.pid_file);
-                cli_note(c, "%s: no Scream receiver runs", name);
-        } else
+        if (locked > 0)
                 code = stop(name, &r, pid);
+        else if (there)
+                (void) unlink(r.pid_file);
+        else
+                code = daemon_call(c, "Show", name_only(name), NULL); /* is there such a machine at all? */
         if (code == EXIT_DONE && args_has(c->args, OPTION_JSON))
                 return cli_print_json(c, daemon_params(name));
-        if (code == EXIT_DONE)
+        if (code == EXIT_DONE && locked > 0)
                 printf("the Scream receiver of %s is stopped\n", name);
+        else if (code == EXIT_DONE)
+                cli_note(c, "%s: no Scream receiver runs", name);
         return code;
 }

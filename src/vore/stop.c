@@ -1,4 +1,4 @@
-/* stop: the power button, for one VM or for all that run. */
+/* stop: the power button, for one VM or for all that run; what is prepared gives everything back. */
 #include "base/str.h"
 #include "vore/daemon.h"
 #include "vore/errors.h"
@@ -107,7 +107,9 @@ static int stop_all(struct cli *c) {
         machines = json_object_get(reply, "machines");
         calls = xcalloc(json_array_size(machines) + 1, sizeof(*calls));
         json_array_foreach (machines, i, machine) {
-                if (!state_runs(json_get_str(machine, "state", "")))
+                const char *state = json_get_str(machine, "state", "");
+
+                if (!state_runs(state) && !str_eq(state, "prepared"))
                         continue;
                 calls[n].name = json_get_str(machine, "name", "");
                 calls[n].params = json_copy(params);

@@ -17,7 +17,7 @@ const struct option_row options[OPTION_COUNT] = {
         [OPTION_DISPLAY] = { "display", NULL, "keep a display adapter although graphics are passed through",
                              0, false, false },
         [OPTION_CONFIG] = { "config", "FILE", "read this vored.toml", 0, false, false },
-        [OPTION_ALL] = { "all", NULL, "all that run, at the same time", 0, false, false },
+        [OPTION_ALL] = { "all", NULL, "all that run or are prepared, at the same time", 0, false, false },
         [OPTION_TIMEOUT] = { "timeout", "SECONDS", "wait this long for the guest (60)", 0, false, false },
         [OPTION_FORCE] = { "force", NULL, "end it when the time is over", 0, false, false },
         [OPTION_FORCE_DEVICE] = { "force", NULL, "take a device that the host seems to need", 0, false,

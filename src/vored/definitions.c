@@ -52,12 +52,21 @@ static bool busy(const struct vm *vm) {
         return vm_active(vm) || vm_state(vm) == VM_PREPARED || vm_operation(vm, &age);
 }
 
+/* Is this what the saved file has? */
+static bool saved_already(const struct manager *m, const char *name, const struct vm_definition *d) {
+        _cleanup_free_ char *path = store_path(m, name), *text = NULL;
+        size_t len = 0;
+
+        return file_read(AT_FDCWD, path, DEF_SIZE_MAX, &text, &len, NULL) >= 0 && len == d->len &&
+               memcmp(text, d->text, len) == 0;
+}
+
 /* Puts the definition in the place of what is there. */
 static int replace(struct manager *m, const struct vm_definition *d, const struct def_summary *summary,
                    bool save, struct error *err) {
         struct machine *machine = machine_find(m, summary->name);
         struct vm *vm = machine ? machine->vm : NULL;
-        bool saved = save || (vm && vm_saved(vm)), known = vm;
+        bool known = vm;
         int r = 0;
 
         if (save)
@@ -73,9 +82,8 @@ static int replace(struct manager *m, const struct vm_definition *d, const struc
                 machine_add(m, summary->name, vm, NULL);
         }
         /* A definition that differs from the saved one is not what a restart would find. */
-        vm_set_saved(vm, saved && save);
+        vm_set_saved(vm, save || saved_already(m, summary->name, d));
         r = vm_define(vm, d, summary, err);
-        vm_set_saved(vm, saved);
         if (r < 0 && !known) {
                 machine_remove(m, machine_find(m, summary->name));
                 if (save)
@@ -191,6 +199,10 @@ static void load(struct manager *m, struct rpc_call *call, const struct vm_defin
         events_machine(m, summary.name, "loaded", json_pack("{s:b}", "saved", vm_saved(machine->vm)));
         json_t *reply = json_pack("{s:s, s:b, s:o}", "name", summary.name, "saved", vm_saved(machine->vm),
                                   "faults", diags_to_json(&p.diags));
+        _cleanup_free_ char *path = store_path(m, summary.name);
+        if (!vm_saved(machine->vm) && access(path, F_OK) == 0)
+                json_put_str(reply, "note",
+                             "the saved definition is another one, which the next start of vored finds");
         if (save)
                 saved(m, call, summary.name, reply, false);
         else
@@ -202,19 +214,16 @@ void method_load(struct rpc_call *call, const json_t *params, void *manager) {
                                    .directory = json_get_str(params, "directory", ""),
                                    .file = json_get_str(params, "file", "definition") };
         bool save = json_get_bool(params, "save", false), dry = json_get_bool(params, "dry_run", false);
-        _cleanup_free_ const char **cdroms = method_strings(params, "cdroms", &d.n_cdroms);
+        _cleanup_free_ const char **cdroms = NULL;
 
         d.len = json_string_length(json_object_get(params, "toml"));
-        d.cdroms = cdroms;
         if (*d.directory != '/') {
                 rpc_fail_parameter(call, "directory");
                 return;
         }
-        for (size_t i = 0; i < d.n_cdroms; i++)
-                if (*cdroms[i] != '/') {
-                        rpc_fail_parameter(call, "cdroms");
-                        return;
-                }
+        if (method_cdroms(call, params, &cdroms, &d.n_cdroms) < 0)
+                return;
+        d.cdroms = cdroms;
         if (!dry)
                 load(manager, call, &d, save);
         else if (rpc_turn(call, params))
@@ -285,9 +294,10 @@ void method_forget(struct rpc_call *call, const json_t *params, void *manager) {
         bool with_folder = json_get_bool(params, "purge", false);
         _cleanup_error_ struct error err = ERROR_INIT;
         struct machine *machine = machine_find(m, name);
-        _cleanup_free_ char *path = store_path(m, name);
+        _cleanup_free_ char *path = store_path(m, name), *folder = plan_instance_dir(m->settings, name);
+        bool left = with_folder && access(folder, F_OK) == 0;
 
-        if (!machine && (!def_name_valid(name) || access(path, F_OK) < 0)) {
+        if (!machine && (!def_name_valid(name) || (access(path, F_OK) < 0 && !left))) {
                 (void) method_machine(m, call, params);
                 return;
         }

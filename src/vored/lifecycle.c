@@ -8,9 +8,8 @@ static void start(struct manager *m, struct rpc_call *call, const json_t *params
         struct vm_start_options options = { .display = json_get_bool(params, "display", false),
                                             .prepare_only = prepare_only };
 
-        if (!vm)
+        if (!vm || method_cdroms(call, params, &cdroms, &options.n_cdroms) < 0)
                 return;
-        cdroms = method_strings(params, "cdroms", &options.n_cdroms);
         options.cdroms = cdroms;
         struct vm_watch watch = method_watch(m, call, 0);
         vm_start(vm, &options, &watch);

@@ -10,17 +10,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The log is cut at 8 MiB; a reader that is behind gets the rest in parts. */
-enum { TEXT_MAX = 9 * 1024 * 1024, PART_MAX = 256 * 1024, UNSENT_MAX = 1024 * 1024 };
+/* The log is cut at 8 MiB. It is read and sent in parts, the next one when the last one has left: neither the
+ * loop nor a client that does not read has to hold a whole one. Without `more` there is only one part, the
+ * last. */
+enum { LAST_MAX = 1024 * 1024, PART_MAX = 128 * 1024 };
 
-struct follower {
+struct reader {
         struct rpc_call *call;
+        struct manager *manager;
         char *path;
-        int fd;
+        int fd; /* -1: there is none yet */
         off_t at;
-        sd_event *loop;
+        bool follow;
         sd_event_source *source;
 };
+
+static void reader_free(struct reader *r) {
+        sd_event_source_disable_unref(r->source);
+        cleanup_closep(&r->fd);
+        free(r->path);
+        free(r);
+}
 
 static json_t *part_json(const char *path, const char *data, size_t len) {
         _cleanup_free_ char *text = strndup(data, len);
@@ -28,53 +38,88 @@ static json_t *part_json(const char *path, const char *data, size_t len) {
         return json_pack("{s:o, s:o}", "path", json_string_lossy(path), "text", json_string_lossy(text));
 }
 
-static void follower_free(struct follower *f) {
-        sd_event_source_disable_unref(f->source);
-        if (f->fd >= 0)
-                close(f->fd);
-        free(f->path);
-        free(f);
+/* A whole part ends with a line, so that no character is cut in two. */
+static size_t part_len(const char *data, size_t n) {
+        const char *newline = n == PART_MAX ? memrchr(data, '\n', n) : NULL;
+
+        return newline ? (size_t) (newline - data) + 1 : n;
 }
 
-static void follower_gone(struct rpc_call *call, void *data) {
-        follower_free(data);
+static void reader_end(struct reader *r) {
+        struct rpc_call *call = r->call;
+        json_t *last = part_json(r->path, "", 0);
+
+        rpc_on_gone(call, NULL, NULL);
+        rpc_on_drained(call, NULL, NULL);
+        reader_free(r);
+        rpc_reply(call, last);
+}
+
+/* As much as leaves at once. At the end of the file the call is answered, or waits for what comes. */
+static void read_on(struct reader *r) {
+        _cleanup_free_ char *buffer = xcalloc(1, PART_MAX);
+        struct stat st;
+        ssize_t n = 0;
+
+        if (r->fd >= 0 && fstat(r->fd, &st) == 0 && st.st_size < r->at)
+                r->at = 0;
+        while (r->fd >= 0 && rpc_unsent(r->call) == 0 && (n = pread(r->fd, buffer, PART_MAX, r->at)) > 0) {
+                size_t len = part_len(buffer, (size_t) n);
+
+                r->at += (off_t) len;
+                if (rpc_reply_more(r->call, part_json(r->path, buffer, len)) < 0)
+                        return; /* its client is gone: reader_gone() comes */
+        }
+        if (!r->follow && n <= 0)
+                reader_end(r);
+}
+
+static void reader_gone(struct rpc_call *call, void *data) {
+        reader_free(data);
         rpc_reply(call, NULL);
 }
 
-static void send_new(struct follower *f) {
-        _cleanup_free_ char *buffer = xcalloc(1, PART_MAX);
-        struct stat st;
-        ssize_t n;
-
-        if (f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_size < f->at)
-                f->at = 0;
-        while (f->fd >= 0 && rpc_unsent(f->call) < UNSENT_MAX &&
-               (n = pread(f->fd, buffer, PART_MAX, f->at)) > 0) {
-                f->at += n;
-                (void) rpc_reply_more(f->call, part_json(f->path, buffer, (size_t) n));
-        }
+static void reader_drained(struct rpc_call *call, void *data) {
+        read_on(data);
 }
 
-static int follow(struct follower *f);
+static int watch(struct reader *r);
+
+static void open_again(struct reader *r) {
+        cleanup_closep(&r->fd);
+        r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        r->at = 0;
+        r->source = sd_event_source_disable_unref(r->source);
+        (void) watch(r);
+        read_on(r);
+}
 
 static int log_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
-        struct follower *f = data;
+        struct reader *r = data;
 
-        send_new(f);
+        read_on(r);
         /* A new start has put the file aside and made another. */
-        if (event->mask & IN_MOVE_SELF) {
-                close(f->fd);
-                f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-                f->at = 0;
-                sd_event_source_disable_unref(TAKE_PTR(f->source));
-                (void) follow(f);
-                send_new(f);
-        }
+        if (event->mask & IN_MOVE_SELF)
+                open_again(r);
         return 0;
 }
 
-static int follow(struct follower *f) {
-        return sd_event_add_inotify(f->loop, &f->source, f->path, IN_MODIFY | IN_MOVE_SELF, log_changed, f);
+static int log_appeared(sd_event_source *source, const struct inotify_event *event, void *data) {
+        struct reader *r = data;
+
+        if (event->len && str_eq(event->name, strrchr(r->path, '/') + 1))
+                open_again(r);
+        return 0;
+}
+
+/* The file, or the folder until it is there. */
+static int watch(struct reader *r) {
+        struct manager *m = r->manager;
+
+        if (r->fd < 0)
+                return sd_event_add_inotify(m->loop, &r->source, m->settings->log_dir,
+                                            IN_CREATE | IN_MOVED_TO, log_appeared, r);
+        return sd_event_add_inotify(m->loop, &r->source, r->path, IN_MODIFY | IN_MOVE_SELF, log_changed, r);
 }
 
 /* One watch on the folder for all machines: adding and removing one per machine costs milliseconds each. */
@@ -95,37 +140,51 @@ int logs_watch(struct manager *m, struct error *err) {
         return r < 0 ? error_errno(err, r, "cannot watch the logs in %s", m->settings->log_dir) : 0;
 }
 
+/* Its last part, from the beginning of a line on. */
+static int answer_last(struct rpc_call *call, const char *path, int fd, struct error *err) {
+        _cleanup_free_ char *buffer = xcalloc(1, LAST_MAX);
+        struct stat st;
+        ssize_t n = 0;
+        off_t from = 0;
+
+        if (fd >= 0) {
+                from = fstat(fd, &st) == 0 && st.st_size > LAST_MAX ? st.st_size - LAST_MAX : 0;
+                n = pread(fd, buffer, LAST_MAX, from);
+        }
+        if (n < 0)
+                return error_errno(err, errno, "cannot read %s", path);
+        const char *begin = from > 0 ? memchr(buffer, '\n', (size_t) n) : NULL;
+        size_t skip = begin ? (size_t) (begin - buffer) + 1 : 0;
+        rpc_reply(call, part_json(path, buffer + skip, (size_t) n - skip));
+        return 0;
+}
+
 void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
-        struct manager *m = manager;
-        struct vm *vm = method_vm(m, call, params);
-        _cleanup_free_ char *path = NULL, *text = NULL;
+        struct vm *vm = method_vm(manager, call, params);
         _cleanup_error_ struct error err = ERROR_INIT;
-        size_t len = 0;
 
         if (!vm)
                 return;
-        path = vm_log_path(vm);
-        int r = file_read(AT_FDCWD, path, TEXT_MAX, &text, &len, &err);
-        if (r < 0 && r != -ENOENT) {
+        struct reader *r = xcalloc(1, sizeof(*r));
+        *r = (struct reader){ .call = call, .manager = manager, .path = vm_log_path(vm) };
+        r->follow = json_get_bool(params, "follow", false) && rpc_wants_more(call);
+        r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        int k = r->fd < 0 && errno != ENOENT ? error_errno(&err, errno, "cannot read %s", r->path) : 0;
+        if (k >= 0 && !rpc_wants_more(call)) {
+                k = answer_last(call, r->path, r->fd, &err);
+                if (k >= 0) {
+                        reader_free(r);
+                        return;
+                }
+        }
+        if (k >= 0 && r->follow && (k = watch(r)) < 0)
+                error_errno(&err, k, "cannot follow %s", r->path);
+        if (k < 0) {
                 method_fail(call, &err);
+                reader_free(r);
                 return;
         }
-        if (!json_get_bool(params, "follow", false) || !rpc_wants_more(call)) {
-                rpc_reply(call, part_json(path, text ? text : "", len));
-                return;
-        }
-        struct follower *f = xcalloc(1, sizeof(*f));
-        *f = (struct follower){ .call = call, .path = TAKE_PTR(path), .at = (off_t) len, .loop = m->loop };
-        f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        r = f->fd < 0 ? -errno : follow(f);
-        if (r < 0) {
-                error_errno(&err, r, "cannot follow %s", f->path);
-                method_fail(call, &err);
-                follower_free(f);
-                return;
-        }
-        (void) rpc_reply_more(call, part_json(f->path, text ? text : "", len));
-        /* What came between the reading and the watching. */
-        send_new(f);
-        rpc_on_gone(call, follower_gone, f);
+        rpc_on_drained(call, reader_drained, r);
+        if (rpc_on_gone(call, reader_gone, r))
+                read_on(r);
 }

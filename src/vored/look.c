@@ -232,12 +232,14 @@ static void command_of_text(struct manager *m, struct rpc_call *call, const json
                                     .directory = json_get_str(params, "directory", ""),
                                     .display = json_get_bool(params, "display", false),
                                     .settings = m->settings };
-        _cleanup_free_ const char **cdroms = method_strings(params, "cdroms", &req.n_cdroms);
+        _cleanup_free_ const char **cdroms = NULL;
 
         if (*req.directory != '/') {
                 rpc_fail_parameter(call, "directory");
                 return;
         }
+        if (method_cdroms(call, params, &cdroms, &req.n_cdroms) < 0)
+                return;
         req.cdroms = cdroms;
         req.uid = vm_plan_uid(&m->env);
         machines_uses(NULL, &uses, m);
@@ -259,10 +261,9 @@ void method_qemu_command(struct rpc_call *call, const json_t *params, void *mana
                 return;
         }
         struct vm *vm = method_vm(m, call, params);
-        if (!vm)
+        if (!vm || method_cdroms(call, params, &added, &n) < 0)
                 return;
         vm_plan_request(vm, &req);
-        added = method_strings(params, "cdroms", &n);
         all = xcalloc(req.n_cdroms + n + 1, sizeof(*all));
         memcpy(all, req.cdroms, req.n_cdroms * sizeof(*all));
         memcpy(all + req.n_cdroms, added, n * sizeof(*all));

@@ -286,6 +286,7 @@ static void manager_done(struct manager *m) {
         rpc_server_free(m->server);
         cleanup_closep(&m->listen_fd);
         cleanup_closep(&m->lock_fd);
+        cleanup_closep(&m->runtime_lock_fd);
         for (size_t i = 0; i < m->n_auto_start; i++)
                 free(m->auto_start[i]);
         free(m->auto_start);
@@ -297,7 +298,7 @@ static void manager_done(struct manager *m) {
 }
 
 int main(int argc, char **argv) {
-        struct manager m = { .listen_fd = -1, .lock_fd = -1 };
+        struct manager m = { .listen_fd = -1, .lock_fd = -1, .runtime_lock_fd = -1 };
         struct settings_options options = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
         int status = options_parse(argc, argv, &options, &m.power_off_us);

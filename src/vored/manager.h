@@ -31,7 +31,7 @@ struct manager {
         size_t adoptions; /* that are not known yet */
         bool answering;   /* the socket is served */
         bool activated;   /* the socket was handed over: never unlinked */
-        int listen_fd, lock_fd;
+        int listen_fd, lock_fd, runtime_lock_fd;
         uint64_t power_off_us; /* --power-off: no daemon, but the end of all machines */
         size_t powering_off;
         char **auto_start; /* owned: names still to be started, in order */
@@ -92,6 +92,9 @@ void method_not_supported(struct rpc_call *call, const char *what);
 struct vm_watch method_watch(struct manager *m, struct rpc_call *call, double timeout);
 /* The list of strings under key, as a NULL-terminated array that borrows its strings. Freed by the caller. */
 const char **method_strings(const json_t *params, const char *key, size_t *ret_n);
+
+/* The same of cdroms. A path that is not absolute: the call is answered, -EINVAL. */
+int method_cdroms(struct rpc_call *call, const json_t *params, const char ***ret, size_t *ret_n);
 
 /* definitions.c, devices.c, hotplug.c, lifecycle.c, look.c, reserve-methods.c, boot-rules.c: one short
  * handler per method */

@@ -53,9 +53,7 @@ void method_not_supported(struct rpc_call *call, const char *what) {
 }
 
 void method_fail(struct rpc_call *call, const struct error *err) {
-        const char *name = err->code == -EACCES || err->code == -EPERM ? "PermissionDenied" : "Failed";
-
-        rpc_fail(call, name, json_pack("{s:o}", "message", json_string_lossy(error_text(err))));
+        rpc_fail(call, "Failed", json_pack("{s:o}", "message", json_string_lossy(error_text(err))));
 }
 
 static json_t *candidates(struct manager *m, const char *name) {
@@ -64,6 +62,9 @@ static json_t *candidates(struct manager *m, const char *name) {
 
         for (size_t i = 0; i < m->n_machines && json_array_size(array) < MOST; i++)
                 if (m->n_machines <= MOST || str_distance(name, m->machines[i].name) <= 3)
+                        json_push_str(array, m->machines[i].name);
+        for (size_t i = 0; m->n_machines > MOST && i < m->n_machines && json_array_size(array) < MOST; i++)
+                if (str_distance(name, m->machines[i].name) > 3)
                         json_push_str(array, m->machines[i].name);
         return array;
 }
@@ -81,10 +82,14 @@ struct machine *method_machine(struct manager *m, struct rpc_call *call, const j
 struct vm *method_vm(struct manager *m, struct rpc_call *call, const json_t *params) {
         struct machine *machine = method_machine(m, call, params);
 
-        if (machine && !machine->vm)
+        if (machine && !machine->vm) {
+                _cleanup_free_ char *path = store_path(m, machine->name),
+                                    *text = xasprintf("%s: %s", path, machine->broken);
+
                 rpc_fail(call, "WrongState",
                          json_pack("{s:s, s:s, s:o}", "name", machine->name, "state", "broken", "message",
-                                   json_string_lossy(machine->broken)));
+                                   json_string_lossy(text)));
+        }
         return machine ? machine->vm : NULL;
 }
 
@@ -99,6 +104,17 @@ const char **method_strings(const json_t *params, const char *key, size_t *ret_n
                         strings[n++] = json_string_value(item);
         *ret_n = n;
         return strings;
+}
+
+int method_cdroms(struct rpc_call *call, const json_t *params, const char ***ret, size_t *ret_n) {
+        *ret = method_strings(params, "cdroms", ret_n);
+        for (size_t i = 0; i < *ret_n; i++)
+                if (*(*ret)[i] != '/') {
+                        rpc_fail_parameter(call, "cdroms");
+                        free(TAKE_PTR(*ret));
+                        return -EINVAL;
+                }
+        return 0;
 }
 
 /* -- answers of operations ------------------------------------------------------------------------ */

@@ -25,6 +25,9 @@ static int folder(const char *path, mode_t mode, gid_t gid, struct error *err) {
                 return r;
         if (lstat(path, &st) < 0)
                 return error_errno(err, errno, "cannot use %s", path);
+        /* Whoever owns a link may say where the folder is: oneself and root. */
+        if (S_ISLNK(st.st_mode) && (st.st_uid == geteuid() || st.st_uid == 0) && stat(path, &st) < 0)
+                return error_errno(err, errno, "cannot use %s", path);
         if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
                 return error_set(err, -EPERM,
                                  "%s is not a folder of this user: somebody else made it, it is not used",
@@ -64,14 +67,20 @@ int setup_folders(struct manager *m, struct error *err) {
         return 0;
 }
 
-int setup_lock(struct manager *m, struct error *err) {
-        _cleanup_free_ char *path = xasprintf("%s/lock", m->settings->vore.state_dir);
-        int r = file_lock(path, &m->lock_fd, err);
+static int folder_lock(const char *folder, const char *what, int *ret_fd, struct error *err) {
+        _cleanup_free_ char *path = xasprintf("%s/lock", folder);
+        int r = file_lock(path, ret_fd, err);
 
-        if (r == -EAGAIN)
-                return error_set(err, r, "another vored uses the state folder %s",
-                                 m->settings->vore.state_dir);
-        return r;
+        return r == -EAGAIN ? error_set(err, r, "another vored uses the %s folder %s", what, folder) : r;
+}
+
+int setup_lock(struct manager *m, struct error *err) {
+        const struct settings_vore *v = &m->settings->vore;
+        int r = folder_lock(v->state_dir, "state", &m->lock_fd, err);
+
+        if (r < 0 || str_eq(v->state_dir, v->runtime_dir))
+                return r;
+        return folder_lock(v->runtime_dir, "run-time", &m->runtime_lock_fd, err);
 }
 
 /* -- group and users ---------------------------------------------------------------------------------- */

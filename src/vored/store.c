@@ -15,7 +15,7 @@ char *store_path(const struct manager *m, const char *name) {
 
 static int saved_parse(const char *text, size_t len, const char *name, struct def_summary *ret,
                        struct error *err) {
-        int r = def_summarize(text, len, "/", ret, err);
+        int r = def_summarize_saved(text, len, ret, err);
 
         if (r >= 0 && !str_eq(ret->name, name))
                 r = error_set(err, -EINVAL, "it is named %s.toml but describes %s", name, ret->name);
@@ -54,8 +54,13 @@ int store_load(struct manager *m, struct error *err) {
                 size_t n = strlen(e->d_name);
                 _cleanup_free_ char *name = n > 5 ? strndup(e->d_name, n - 5) : NULL;
 
-                if (name && str_ends(e->d_name, ".toml") && def_name_valid(name))
+                if (!name || !str_ends(e->d_name, ".toml"))
+                        continue;
+                if (def_name_valid(name))
                         load_one(m, name);
+                else
+                        log_warning("%s/%s is left alone: its name is none that a machine can have", path,
+                                    e->d_name);
         }
         closedir(dir);
         return 0;

@@ -165,6 +165,27 @@ def test_a_second_vored_is_refused(world):
     world.vore("list").ok()
 
 
+@pytest.mark.needs_root
+def test_a_second_vored_with_another_state_folder_is_refused(make_world):
+    """It would find the first one's VMs in the run-time folder, and take them for its own."""
+    world = make_world("system")
+    world.start()
+    second = world.launch("--state-dir", world.base / "other", "--socket", world.runtime / "other.sock")
+    assert second.wait(PATIENCE) == 1
+    assert f"another vored uses the run-time folder {world.runtime}" in world.log.read_text()
+    world.vore("list").ok()
+
+
+@pytest.mark.needs_root
+def test_a_state_folder_behind_a_link(make_world):
+    """As when it was moved to a larger disk."""
+    world = make_world("system")
+    world.folder("large")
+    world.state.symlink_to(world.base / "large")
+    world.start()
+    world.boot()
+
+
 def test_a_stale_socket_is_replaced(world):
     world.end(signal.SIGKILL)
     assert world.socket.exists()

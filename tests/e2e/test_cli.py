@@ -79,6 +79,31 @@ def test_list_for_people(world):
     assert status == 0 and re.match(r"(\x1b\[[\d;]*m)*name", seen, re.I) and "one" in seen and "\t" not in seen
     seen, status = on_a_terminal(world, "list", NO_COLOR="1")
     assert status == 0 and "\x1b" not in seen
+    # What is wrong is shown at its place all the same.
+    seen, status = on_a_terminal(world, "check", world.write("bad.toml", "[machine]\nnmae = 1\n"), NO_COLOR="1")
+    assert status == 1 and "\x1b" not in seen and "    nmae = 1\r\n    ^\r\n" in seen
+
+
+def test_names_that_are_nearly_right(world):
+    for name in ("a", "win10", "db"):
+        world.load(name)
+    for wrong in ("xyz", "q", "abc"):
+        result = world.vore("start", wrong).failed(1, "there are: a, db, win10")
+        assert "did you mean" not in result.err
+    world.vore("start", "win1").failed(1, 'did you mean "win10"?')
+    for i in range(20):
+        world.load(f"another{i:02}")
+    assert "there are none" not in world.vore("start", "nosuchvm").failed(1, "vore list").err
+
+
+def test_words_that_are_nearly_verbs(world):
+    assert world.vore("disk presets").ok().rows == world.vore("disk", "presets").ok().rows
+    world.vore("help", "disk").failed(2, "disk presets", "disk create")
+    world.vore("stop", "vm", "--timeout", "100000").failed(2, "86400")
+
+
+def test_version_before_anybody_asked_qemu(world):
+    assert "QEMU not asked yet" in world.vore("daemon", "version").ok().out
 
 
 def test_empty_list(world):

@@ -1,6 +1,7 @@
 """The socket: Varlink as it is specified, and clients that cost the others nothing."""
 import json
 import os
+import pathlib
 import select
 import socket
 import subprocess
@@ -190,6 +191,73 @@ def test_events_come_before_the_reply(world):
         except BlockingIOError:
             pass
         assert b'"running"' in events.rest
+
+
+def test_logs_are_sent_as_they_are_read(world):
+    """8 MiB, by many who do not: the daemon neither stops for it nor keeps it."""
+    world.load()
+    line = "x" * 99 + "\n"
+    world.write(world.state / "log/vm.log", line * 80_000)
+    before = resident(world)
+    lazy = [world.link() for _ in range(20)]
+    for link in lazy:
+        link.send("Logs", {"name": "vm"}, more=True)
+    answers(world)
+    assert resident(world) - before < (64 if SANITIZED else 16) << 20
+    for link in lazy:
+        link.close()
+    with world.link() as link:
+        assert "".join(r["text"] for r in link.stream("Logs", name="vm")) == line * 80_000
+        last = link.call("Logs", name="vm")["text"]
+        assert 1 << 19 < len(last) <= 1 << 20 and not last.replace(line, "")
+    assert world.logs_of() == line * 80_000
+    assert world.vore("logs", "vm", "--json").ok().json["text"] == line * 80_000
+
+
+def test_a_follower_that_was_slow_gets_the_rest(world):
+    world.load()
+    log = world.write(world.state / "log/vm.log", "first\n")
+    with world.link() as link:
+        link.send("Logs", {"name": "vm", "follow": True}, more=True)
+        assert link.reply()["parameters"]["text"] == "first\n"
+        with log.open("a") as f:
+            f.write("y" * 99 + "\n" + ("z" * 99 + "\n") * 40_000 + "last\n")
+        answers(world)
+        text = ""
+        while not text.endswith("last\n"):
+            text += link.reply()["parameters"]["text"]
+        assert len(text) == 40_001 * 100 + 5
+
+
+def test_a_log_that_is_not_there_yet(world):
+    world.load()
+    follower = world.popen("logs", "vm", "-f", stdout=subprocess.PIPE)
+    try:
+        until("the watch", lambda: "inotify" in "".join(os.readlink(p) for p in pathlib.Path(
+            f"/proc/{world.process.pid}/fd").iterdir() if p.is_symlink()), 10)
+        world.vore("start", "vm").ok()
+        assert "vored: start" in follower.stdout.readline()
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
+@pytest.mark.parametrize("args", [["events", "--json"], ["logs", "vm", "-f"]])
+def test_a_stream_ends_with_its_reader(world, args):
+    """Also when nothing more comes."""
+    world.boot()
+    stream = world.popen(*args, stdout=subprocess.PIPE)
+    assert stream.stdout.readline()
+    stream.stdout.close()
+    assert stream.wait(20) == 1
+
+
+@pytest.mark.parametrize("method", ["Load", "Start", "Prepare", "QemuCommand"])
+def test_media_have_absolute_paths(world, method):
+    world.load()
+    with world.link() as link, pytest.raises(VarlinkError) as refused:
+        link.call(method, cdroms=["x.iso"], **({"toml": "", "directory": "/"} if method == "Load" else {"name": "vm"}))
+    assert refused.value.name == SERVICE + "InvalidParameter" and world.state_of() == "loaded"
 
 
 def test_long_calls_stream_their_steps(world):

@@ -55,6 +55,56 @@ def test_forget(world):
     world.vore("forget", "nobody").failed(1, "nobody")
 
 
+def test_a_load_without_save_is_not_saved(world):
+    world.load("vm", "--save")
+    world.define("vm", machine={"memory": "96M"})
+    result = world.vore("load", "vm.toml").ok()
+    assert result.out == "vm is loaded\n" and "vore save vm" in result.err
+    assert world.listed()["saved"] is False and world.listed()["memory"] == 96 << 20
+    world.restart()
+    assert world.listed()["saved"] is True and world.listed()["memory"] == 64 << 20
+    world.vore("load", world.define()).ok()  # the same text again
+    assert world.listed()["saved"] is True
+    world.define("vm", machine={"memory": "96M"})
+    world.vore("load", "vm.toml").ok()
+    world.vore("save", "vm").ok()
+    world.restart()
+    assert world.listed()["memory"] == 96 << 20
+
+
+def test_saved_files_that_break_the_rules(world):
+    world.load("vm", "--save")
+    text = saved_file(world).read_text()
+    world.end()
+    for name in ("rel", "my vm"):
+        path = world.write(saved_file(world, name), text.replace('"vm"', f'"{name}"').replace(str(world.images), "images"))
+        os.chmod(path, 0o640)
+    world.start()
+    entry = world.listed("rel")
+    assert entry["state"] == "broken" and "absolute" in entry["reason"]
+    world.vore("start", "rel").failed(1, str(saved_file(world, "rel")), "absolute")
+    assert "my vm.toml is left alone" in world.log.read_text()
+
+
+def test_a_folder_that_was_left(world):
+    """Its machine is neither loaded nor saved any more."""
+    world.load("vm")
+    world.vore("start", "vm").ok()
+    world.vore("kill", "vm").ok()
+    world.vore("unload", "vm").ok()
+    assert (world.state / "instance/vm").is_dir()
+    world.vore("forget", "vm").failed(1, "vm")
+    world.vore("forget", "vm", "--purge").ok()
+    assert not (world.state / "instance/vm").exists()
+
+
+def test_the_daemons_own_trouble_is_no_missing_permission(world):
+    world.load("vm")
+    os.chmod(world.state / "definitions", 0o500)
+    world.vore("save", "vm").failed(1, "definitions")
+    os.chmod(world.state / "definitions", 0o700)
+
+
 def test_a_purge_that_was_cut_off(world):
     """The folder has another name by then, and goes at the next start."""
     world.end()

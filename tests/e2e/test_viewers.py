@@ -222,6 +222,15 @@ def log_of(world, name):
     return (world.runtime / f"scream-{name}.log").read_text()
 
 
+def test_a_receiver_that_ends_at_once(world):
+    name = boot(world, "scream")
+    path = world.write("receiver", "#!/bin/sh\necho no sound here >&2\nexit 1\n", 0o755)
+    world.vore("scream", "start", name, env={"VORE_SCREAM": str(path)}).failed(1, "ended at once: no sound here")
+    result = world.vore("scream", "stop", name).ok()
+    assert "no Scream receiver runs" in result.err and not result.out
+    world.vore("scream", "stop", "nosuch").failed(1, "nosuch")
+
+
 def test_scream_runs_and_stops(world, receiver):
     name = boot(world, "scream")
     pid = receiver(name).ok().json["pid"]
