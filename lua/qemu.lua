@@ -352,7 +352,10 @@ end
 -- set aio = "native" and cache = { direct = true } below.
 function M.disk_node(vm, index, disk)
   local name = "disk" .. index
-  local host_device = disk.path:find("^/dev/") ~= nil
+  local host_device = disk.block
+  if host_device == nil then -- a disk of the script's own: only its name tells
+    host_device = disk.path:find("^/dev/") ~= nil
+  end
   vm:blockdev {
     driver = host_device and "host_device" or "file",
     ["node-name"] = name .. "-file",

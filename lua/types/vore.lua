@@ -186,6 +186,7 @@ global = {}
 ---@field serial string
 ---@field boot_index integer -1: not given
 ---@field cdrom boolean put in with --cdrom
+---@field block boolean a block device of the host, wherever its path is; else a file
 
 ---@class vore.Vfio
 ---@field reserve boolean

@@ -192,6 +192,12 @@ static void check_twice(struct fill *f, size_t index, const struct host_disk *fo
         }
 }
 
+/* QEMU's drivers for files and for devices refuse each other's. Of what is not there only the name tells. */
+static void fill_block(struct def_disk *d, const struct host_disk *found) {
+        d->block = found ? found->node.type == 'b' : str_starts(d->path, "/dev/");
+        DEF_MARK(d, block, found ? ORIGIN_HOST : ORIGIN_DEFAULT, found ? d->path : "the path's name");
+}
+
 static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
         struct def_disk *d = &f->def->disk[index];
 
@@ -202,6 +208,7 @@ static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
                 DEF_MARK(d, read_only, ORIGIN_DEFAULT, "preset iso");
         }
         int r = host_disk(f->req->host, d->path, &found[index]);
+        fill_block(d, r < 0 ? NULL : &found[index]);
         if (r < 0) {
                 report_absent(f, d, r);
                 check_type(f, d, NULL);

@@ -46,6 +46,7 @@ struct def_disk {
         bool read_only;
         int64_t boot_index; /* -1: not given */
         bool cdrom;         /* added by --cdrom; no key of the file */
+        bool block;         /* completed, no key of the file: it is a block device, wherever its path is */
 };
 
 struct def_vfio {

@@ -101,6 +101,7 @@ static const struct schema_row disk[] = {
         ROW("boot-index", ROW_INT, boot_index, .max = 9999, .number = -1, .words = "none",
             .doc = "The place in the boot order; the lowest boots first."),
         ROW("cdrom", ROW_BOOL, cdrom, .flags = ROW_NO_KEY),
+        ROW("block", ROW_BOOL, block, .flags = ROW_NO_KEY),
 };
 #undef S
 

@@ -1,7 +1,7 @@
 """What the guest was given is what the definition says."""
 import pytest
 
-from world import GUEST_ISO, GUEST_UEFI
+from world import GUEST_ISO, GUEST_UEFI, unique
 
 E1000E, NVME, VIRTIO_VGA = (0x8086, 0x10d3), 0x010802, (0x1af4, 0x1050)
 VIRTIO_BLK, VIRTIO_SCSI = {(0x1af4, 0x1001), (0x1af4, 0x1042)}, {(0x1af4, 0x1004), (0x1af4, 0x1048)}
@@ -69,6 +69,15 @@ def test_qcow2(world, qcow2):
     disks = [{"preset": "virtio", "path": world.image("system")}, {"preset": "nvme", "path": qcow2("data.qcow2")}]
     report = world.boot(disks=disks).report()
     assert report["label"] == "system" and any(d["class"] == NVME for d in report["pci"])
+
+
+def test_a_file_below_dev(world):
+    """Whether a disk is a file or a device is not for its path's name to say."""
+    path = world.image("system", name=f"/dev/shm/{unique()}.img")
+    try:
+        assert world.boot(disks=[{"preset": "virtio", "path": path}]).report()["label"] == "system"
+    finally:
+        path.unlink()
 
 
 def test_cdrom_boots_before_all_others(world):
