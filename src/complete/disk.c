@@ -180,14 +180,22 @@ static void check_twice(struct fill *f, size_t index, const struct host_disk *fo
 
         for (size_t i = 0; i < index; i++) {
                 other = &f->def->disk[i];
-                /* Equal names are told where they are read. */
-                if (str_eq(d->path, other->path) || (d->read_only && other->read_only))
+                bool same_path = str_eq(d->path, other->path);
+
+                /* Equal names are told where they are read; --cdrom comes later. */
+                if ((same_path && !d->cdrom) || (d->read_only && other->read_only))
                         continue;
                 if (!found[i].path || !host_disk_overlap(&found[i], &found[index]))
                         continue;
-                FILL_ERROR(f, d, path, "path", NULL,
-                           "%s is the same disk as %s of disk[%zu], or a part of it", d->path, other->path,
-                           i);
+                if (same_path)
+                        FILL_ERROR(f, d, path, "path",
+                                   arena_printf(f->arena, "with read-only = true for %s it is possible",
+                                                other->head.path),
+                                   "%s is %s's already, which writes to it", d->path, other->head.path);
+                else
+                        FILL_ERROR(f, d, path, "path", NULL,
+                                   "%s is the same disk as %s of %s, or a part of it", d->path, other->path,
+                                   other->head.path);
                 return;
         }
 }
