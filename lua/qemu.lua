@@ -253,7 +253,7 @@ function M.firmware(instance, vm)
   if not uefi.enabled then
     return
   end
-  local format = given(uefi.format, "raw")
+  local format, template_format = given(uefi.format, "raw"), given(uefi.template_format, "raw")
   local code = given(uefi.boot_code, global.uefi and global.uefi.default and global.uefi.default.boot_code)
   local template = given(uefi.template, global.uefi and global.uefi.default and global.uefi.default.template)
   if not code or not template then
@@ -266,7 +266,7 @@ function M.firmware(instance, vm)
     ["node-name"] = "pflash1-file",
     filename = vore:get_file("uefi/OVMF_VARS.fd", template),
   }
-  vm:blockdev { driver = format, ["node-name"] = "pflash1", file = "pflash1-file" }
+  vm:blockdev { driver = template_format, ["node-name"] = "pflash1", file = "pflash1-file" }
   if uefi.secure_boot then
     vm:arg("-global", "driver=cfi.pflash01,property=secure,value=on")
   end

@@ -218,7 +218,8 @@ global = {}
 ---@field secure_boot boolean
 ---@field boot_code string
 ---@field template string
----@field format "raw"|"qcow2"
+---@field format "raw"|"qcow2" of boot_code
+---@field template_format "raw"|"qcow2"
 
 ---@class vore.Spice
 ---@field enabled boolean

@@ -73,9 +73,9 @@ struct def_vfio {
 struct def_uefi {
         struct section head;
         bool enabled, secure_boot;
-        const char *firmware;              /* name of [uefi.NAME] in vored.toml */
-        const char *boot_code, *template_; /* completed; no keys of the file */
-        const char *format;                /* completed: "raw" or "qcow2" */
+        const char *firmware;                 /* name of [uefi.NAME] in vored.toml */
+        const char *boot_code, *template_;    /* completed; no keys of the file */
+        const char *format, *template_format; /* completed: each "raw" or "qcow2" */
 };
 
 /* [pulse], [jack] and [pipewire]: each has the keys that it needs. */

@@ -154,6 +154,7 @@ static const struct schema_row uefi[] = {
         ROW("boot-code", ROW_PATH, boot_code, .flags = ROW_NO_KEY),
         ROW("template", ROW_PATH, template_, .flags = ROW_NO_KEY),
         ROW("format", ROW_STRING, format, .flags = ROW_NO_KEY),
+        ROW("template-format", ROW_STRING, template_format, .flags = ROW_NO_KEY),
 };
 #undef S
 

@@ -274,6 +274,11 @@ static void test_firmware_order(void **state) {
         _cleanup_host_ struct host *h = open_tree(state);
 
         check_firmware(h, &want, "/fw/b");
+        _cleanup_arena_ struct arena *arena = arena_new();
+        struct host_firmware f = { 0 };
+        assert_int_equal(host_firmware(h, &want, arena, &f, NULL), 0);
+        assert_string_equal(f.format, "qcow2");
+        assert_string_equal(f.nvram_format, "raw");
         put_firmware(root, "/etc/qemu/firmware/50-b.json", "/fw/etc-b", "", "");
         check_firmware(h, &want, "/fw/etc-b");
         put(root, "/etc/qemu/firmware/50-b.json", "");
