@@ -33,3 +33,6 @@ const char *host_disk_format(const void *data, size_t len);
  * loop devices for files. A loop device that is read-only does not count for a disk that is. */
 const char *host_disk_use(const struct host *h, const struct host_disk *d, bool read_only,
                           struct arena *arena);
+
+/* By device number: is other the disk, one of its partitions, or built on them (RAID, LVM, dm)? */
+bool host_disk_within(const struct host *h, dev_t other, dev_t disk);
