@@ -525,8 +525,8 @@ local function wanted(name)
   return given(name, "none") ~= "none" and name or nil
 end
 
--- Nothing can show a screen without SPICE, so there is no display adapter then either; nor is there one beside a
--- passed-through card, which has to be the guest's first, unless --display asked for it.
+-- Nothing can show a screen without SPICE or Looking Glass, so there is no display adapter then either; nor is there one
+-- beside a passed-through card, which has to be the guest's first, unless --display asked for it.
 function M.display(instance, vm)
   vm:arg("-display", "none")
   local adapter = wanted(instance.spice.display)

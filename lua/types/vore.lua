@@ -224,7 +224,7 @@ global = {}
 ---@class vore.Spice
 ---@field enabled boolean
 ---@field socket_path string
----@field display string "virtio-vga", "VGA", "none"; "" without SPICE
+---@field display string "virtio-vga", "VGA", "none"; "" without SPICE and Looking Glass
 ---@field keyboard string a device beside the board's keyboard, "none" or ""
 ---@field pointer string "usb-tablet", "virtio-mouse-pci", "none" or ""
 ---@field agent boolean
