@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "base/str.h"
 #include "script/script.h"
 
 enum {
@@ -24,9 +25,10 @@ struct state {
         lua_State *volatile current;  /* the coroutine that runs, or the main thread */
         struct script_result *result; /* borrowed: being filled in */
         size_t args_bytes;
-        bool device_next;   /* vm:arg got "-device": its value comes next */
-        struct error error; /* what a wrapper is about to raise */
-        char *scratch;      /* owned: text on its way to Lua */
+        bool device_next;      /* vm:arg got "-device": its value comes next */
+        struct error error;    /* what a wrapper is about to raise */
+        char *scratch;         /* owned: text on its way to Lua */
+        struct strbuf warning; /* owned: the pieces so far; no data: none */
         size_t memory_used, memory_max;
         size_t refused;          /* size that was refused last, without a success since */
         char refused_text[1024]; /* "file:12: needs more than 256 MiB of memory" */
