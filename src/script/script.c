@@ -16,6 +16,15 @@ int state_raise(lua_State *L) {
         return luaL_error(L, "%s", error_text(&state_of(L)->error));
 }
 
+int state_check_text(struct state *s, const char *text, size_t len) {
+        _cleanup_json_ json_t *valid = json_stringn(text, len);
+
+        return valid && strlen(text) == len ?
+                       0 :
+                       error_set(&s->error, -EINVAL,
+                                 "an argument that is not valid UTF-8, or with a NUL byte");
+}
+
 void state_warn(struct state *s, const char *text) {
         struct script_result *r = s->result;
 

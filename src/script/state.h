@@ -43,6 +43,8 @@ static inline struct state *state_of(lua_State *L) {
 
 /* Raises s->error with the position of the Lua function that called. */
 int state_raise(lua_State *L);
+/* What a C string can hold, and JSON; else -EINVAL, with s->error. */
+int state_check_text(struct state *s, const char *text, size_t len);
 /* Adds a warning; past STATE_NOTES_MAX it is dropped. */
 void state_warn(struct state *s, const char *text);
 

@@ -139,6 +139,10 @@ static void test_files(void **state) {
         }
         fixture_expect_fault(&f, "vore:get_file('a', '')", "no template for \"a\"");
         fixture_expect_fault(&f, "vore:get_file('a', nil)", "string expected");
+        fixture_expect_fault(&f, "vore:get_file('a\\0b', '/t')",
+                             "vore:get_file: an argument that is not valid");
+        fixture_expect_fault(&f, "vore:get_file('a', '/t\\0')", "with a NUL byte");
+        fixture_expect_fault(&f, "vore:get_file('a\\xff', '/t')", "not valid UTF-8");
         fixture_expect_fault(&f, "for i = 1, 99 do vore:get_file('a' .. i, '/t') end", "more than 64 files");
 }
 
@@ -153,6 +157,9 @@ static void test_allow(void **state) {
         assert_true(f.result.allows[1].write);
         fixture_expect_fault(&f, "vore:allow('/dev/a', 'w')", "must be \"r\" or \"rw\"");
         fixture_expect_fault(&f, "vore:allow('a', 'r')", "no absolute path");
+        fixture_expect_fault(&f, "vore:allow('/dev/a\\0b', 'r')",
+                             "vore:allow: an argument that is not valid");
+        fixture_expect_fault(&f, "vore:allow('/dev/a', 'r\\0w')", "with a NUL byte");
 }
 
 static void test_presets(void **state) {
