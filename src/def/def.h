@@ -239,5 +239,7 @@ extern const struct schema def_schema;
         section_mark(&(s)->head, offsetof(__typeof__(*(s)), field), (kind), (where))
 /* Was it written in the file (or through features)? */
 #define DEF_GIVEN(s, field) section_given(&(s)->head, offsetof(__typeof__(*(s)), field))
+/* Was it written, and told to be faulty? */
+#define DEF_FAULTY(s, field) section_faulty(&(s)->head, offsetof(__typeof__(*(s)), field))
 /* The place of the value in the file, else of its section, else none. */
 #define DEF_LOC(s, field) section_loc(&(s)->head, offsetof(__typeof__(*(s)), field))

@@ -67,11 +67,20 @@ static void topology_fill(struct def_cpu *c) {
         c->amount = c->sockets * c->dies * c->cores * c->threads;
 }
 
+static bool topology_faulty(const struct def_cpu *c) {
+        return DEF_FAULTY(c, amount) || DEF_FAULTY(c, threads) || DEF_FAULTY(c, cores) ||
+               DEF_FAULTY(c, dies) || DEF_FAULTY(c, sockets);
+}
+
 static void rule_topology(struct def *def, struct diags *diags) {
         enum { AMOUNT_MAX = 1024 };
         struct def_cpu *c = &def->cpu;
 
         topology_fill(c);
+        if (topology_faulty(c)) { /* what follows from it says nothing */
+                DEF_REFUSE(c, amount);
+                return;
+        }
 
         int64_t product = c->sockets * c->dies * c->cores * c->threads;
         const char *sum = arena_printf(diags->arena,
@@ -85,6 +94,8 @@ static void rule_topology(struct def *def, struct diags *diags) {
         else if (product > AMOUNT_MAX)
                 DEF_ERROR(diags, c, amount, "amount", NULL, "at most %d are possible, but %s", AMOUNT_MAX,
                           sum);
+        if (c->amount != product || product > AMOUNT_MAX)
+                DEF_REFUSE(c, amount);
 }
 
 static void rule_cpu(struct def *def, struct diags *diags) {
