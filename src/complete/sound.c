@@ -117,6 +117,8 @@ static bool find_user(struct fill *f, const struct sound *sound) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct host_user user;
 
+        if (DEF_FAULTY(a, user))
+                return false;
         if (str_empty(a->user)) {
                 a->user = session_mode(f) ? arena_printf(f->arena, "#%u", (unsigned) geteuid()) : "#1000";
                 DEF_MARK(a, user, ORIGIN_DEFAULT, session_mode(f) ? "the session's user" : NULL);

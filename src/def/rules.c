@@ -137,14 +137,17 @@ static bool is_user(const char *s) {
 }
 
 static void rule_users(struct def *def, struct diags *diags) {
-        static const char message[] = "\"%.64s\" is neither a user's name nor # and a number";
+        struct def_audio *const all[] = { &def->pulse, &def->jack, &def->pipewire };
 
-        if (def->pulse.user && !is_user(def->pulse.user))
-                DEF_ERROR(diags, &def->pulse, user, "user", NULL, message, def->pulse.user);
-        if (def->jack.user && !is_user(def->jack.user))
-                DEF_ERROR(diags, &def->jack, user, "user", NULL, message, def->jack.user);
-        if (def->pipewire.user && !is_user(def->pipewire.user))
-                DEF_ERROR(diags, &def->pipewire, user, "user", NULL, message, def->pipewire.user);
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                struct def_audio *a = all[i];
+
+                if (!a->user || is_user(a->user))
+                        continue;
+                DEF_ERROR(diags, a, user, "user", NULL,
+                          "\"%.64s\" is neither a user's name nor # and a number", a->user);
+                DEF_REFUSE(a, user);
+        }
 }
 
 /* The name of a JACK server is a part of file names; QEMU makes of a client's name one with "out-" before it,
