@@ -9,7 +9,7 @@ struct host_disk {
         dev_t whole;           /* of a block device: the disk that it is a partition of, else itself */
         uint64_t size;         /* bytes; of a block device by sysfs (0 without a medium) */
         const char *format;    /* by its first bytes, as QEMU names it: "raw", "qcow2", "qcow", "vmdk", "vdi",
-                                * "vhdx", "vpc"; NULL: not readable. Static */
+                                * "vhdx", "vpc", "qed", "parallels"; NULL: not readable. Static */
 };
 
 /* Looks at path (absolute). In a captured tree files are looked up inside it; one that is not there, and not

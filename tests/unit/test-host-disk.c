@@ -124,6 +124,10 @@ static void test_format(void **state) {
         assert_string_equal(host_disk_format("# Disk DescriptorFile\nversion=1", 31), "vmdk");
         assert_string_equal(host_disk_format("vhdxfile", 8), "vhdx");
         assert_string_equal(host_disk_format("conectix", 8), "vpc");
+        assert_string_equal(host_disk_format("QED\0", 4), "qed");
+        assert_string_equal(host_disk_format("QEDs", 4), "raw");
+        assert_string_equal(host_disk_format("WithoutFreeSpace", 16), "parallels");
+        assert_string_equal(host_disk_format("WithouFreSpacExt", 16), "parallels");
         assert_string_equal(host_disk_format(vdi, sizeof(vdi)), "vdi");
         assert_string_equal(host_disk_format(vdi, sizeof(vdi) - 1), "raw");
         assert_string_equal(host_disk_format("QFI", 3), "raw");
