@@ -117,17 +117,25 @@ static void rule_cpu(struct def *def, struct diags *diags) {
                           "\"%.64s\" must have at most 12 characters and no comma", c->vendor_id);
 }
 
-static void rule_sockets(struct def *def, struct diags *diags) {
-        const char *spice = def->spice.socket_path, *pulse = def->pulse.socket_path;
+static bool fits_socket(const char *path) {
+        return !path || strlen(path) <= SOCKET_PATH_MAX;
+}
 
-        if (spice && strlen(spice) > SOCKET_PATH_MAX)
-                DEF_ERROR(diags, &def->spice, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(spice),
+static void rule_sockets(struct def *def, struct diags *diags) {
+        static const char message[] = "has %zu bytes; a socket's path can have at most %d";
+        struct def_spice *spice = &def->spice;
+        struct def_audio *pulse = &def->pulse;
+
+        if (!fits_socket(spice->socket_path)) {
+                DEF_ERROR(diags, spice, socket_path, "socket-path", NULL, message, strlen(spice->socket_path),
                           SOCKET_PATH_MAX);
-        if (pulse && strlen(pulse) > SOCKET_PATH_MAX)
-                DEF_ERROR(diags, &def->pulse, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(pulse),
+                DEF_REFUSE(spice, socket_path);
+        }
+        if (!fits_socket(pulse->socket_path)) {
+                DEF_ERROR(diags, pulse, socket_path, "socket-path", NULL, message, strlen(pulse->socket_path),
                           SOCKET_PATH_MAX);
+                DEF_REFUSE(pulse, socket_path);
+        }
 }
 
 static bool is_user(const char *s) {
