@@ -98,6 +98,16 @@ static void rule_topology(struct def *def, struct diags *diags) {
                 DEF_REFUSE(c, amount);
 }
 
+/* A value may have blanks ("model-id=My CPU"); of a name QEMU would not find the property. */
+static bool is_property(const char *flag) {
+        bool sign = *flag == '+' || *flag == '-';
+        const char *name = flag + sign;
+        size_t n = strcspn(name, "=");
+
+        return n > 0 && !strchr("+-", *name) && strspn(name, word) >= n && !(sign && name[n]) &&
+               !strchr(name, ',');
+}
+
 static void rule_cpu(struct def *def, struct diags *diags) {
         struct def_cpu *c = &def->cpu;
 
@@ -107,9 +117,11 @@ static void rule_cpu(struct def *def, struct diags *diags) {
         for (size_t i = 0; i < c->flags.n; i++) {
                 const char *f = c->flags.items[i];
 
-                if (!*f || strchr(f, ',') || strspn(f, "+-") > 1)
-                        DEF_ERROR(diags, c, flags, arena_printf(diags->arena, "flags[%zu]", i), NULL,
-                                  "\"%.64s\" is not one property: \"+name\", \"-name\" or \"name=value\"", f);
+                if (!is_property(f))
+                        diag_error(diags, c->flags.locs[i], arena_printf(diags->arena, "cpu.flags[%zu]", i),
+                                   NULL,
+                                   "\"%.64s\" is not one property: \"+name\", \"-name\" or \"name=value\"",
+                                   f);
         }
         /* QEMU cuts a longer one. */
         if (c->vendor_id && (strlen(c->vendor_id) > 12 || strchr(c->vendor_id, ',')))

@@ -21,9 +21,10 @@ struct origin {
 /* bool that may also be "auto" or not given at all. */
 enum tristate { TRI_UNSET = -1, TRI_FALSE = 0, TRI_TRUE = 1, TRI_AUTO = 2 };
 
-/* A list of strings. */
+/* A list of strings; of the file: with the place of each. */
 struct strings {
         const char **items;
+        struct loc *locs;
         size_t n;
 };
 
