@@ -253,7 +253,7 @@ function M.firmware(instance, vm)
   if not uefi.enabled then
     return
   end
-  local format = given(uefi.format, "raw")
+  local format, template_format = given(uefi.format, "raw"), given(uefi.template_format, "raw")
   local code = given(uefi.boot_code, global.uefi and global.uefi.default and global.uefi.default.boot_code)
   local template = given(uefi.template, global.uefi and global.uefi.default and global.uefi.default.template)
   if not code or not template then
@@ -266,7 +266,7 @@ function M.firmware(instance, vm)
     ["node-name"] = "pflash1-file",
     filename = vore:get_file("uefi/OVMF_VARS.fd", template),
   }
-  vm:blockdev { driver = format, ["node-name"] = "pflash1", file = "pflash1-file" }
+  vm:blockdev { driver = template_format, ["node-name"] = "pflash1", file = "pflash1-file" }
   if uefi.secure_boot then
     vm:arg("-global", "driver=cfi.pflash01,property=secure,value=on")
   end
@@ -352,7 +352,10 @@ end
 -- set aio = "native" and cache = { direct = true } below.
 function M.disk_node(vm, index, disk)
   local name = "disk" .. index
-  local host_device = disk.path:find("^/dev/") ~= nil
+  local host_device = disk.block
+  if host_device == nil then -- a disk of the script's own: only its name tells
+    host_device = disk.path:find("^/dev/") ~= nil
+  end
   vm:blockdev {
     driver = host_device and "host_device" or "file",
     ["node-name"] = name .. "-file",
@@ -522,8 +525,8 @@ local function wanted(name)
   return given(name, "none") ~= "none" and name or nil
 end
 
--- Nothing can show a screen without SPICE, so there is no display adapter then either; nor is there one beside a
--- passed-through card, which has to be the guest's first, unless --display asked for it.
+-- Nothing can show a screen without SPICE or Looking Glass, so there is no display adapter then either; nor is there one
+-- beside a passed-through card, which has to be the guest's first, unless --display asked for it.
 function M.display(instance, vm)
   vm:arg("-display", "none")
   local adapter = wanted(instance.spice.display)

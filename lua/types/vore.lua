@@ -186,6 +186,7 @@ global = {}
 ---@field serial string
 ---@field boot_index integer -1: not given
 ---@field cdrom boolean put in with --cdrom
+---@field block boolean a block device of the host, wherever its path is; else a file
 
 ---@class vore.Vfio
 ---@field reserve boolean
@@ -217,12 +218,13 @@ global = {}
 ---@field secure_boot boolean
 ---@field boot_code string
 ---@field template string
----@field format "raw"|"qcow2"
+---@field format "raw"|"qcow2" of boot_code
+---@field template_format "raw"|"qcow2"
 
 ---@class vore.Spice
 ---@field enabled boolean
 ---@field socket_path string
----@field display string "virtio-vga", "VGA", "none"; "" without SPICE
+---@field display string "virtio-vga", "VGA", "none"; "" without SPICE and Looking Glass
 ---@field keyboard string a device beside the board's keyboard, "none" or ""
 ---@field pointer string "usb-tablet", "virtio-mouse-pci", "none" or ""
 ---@field agent boolean

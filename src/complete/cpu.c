@@ -42,8 +42,8 @@ static void check_amount(struct fill *f) {
         _cleanup_free_ int *cpus = NULL;
         size_t n = 0;
 
-        if (!amount_asked(c) || host_cpus_online(f->req->host, &cpus, &n, NULL) < 0 ||
-            c->amount <= (int64_t) n)
+        if (!amount_asked(c) || DEF_FAULTY(c, amount) ||
+            host_cpus_online(f->req->host, &cpus, &n, NULL) < 0 || c->amount <= (int64_t) n)
                 return;
         FILL_WARNING(f, c, amount, "amount", NULL,
                      "%lld vCPUs are more than the %zu CPUs of this host: they will wait for each other",

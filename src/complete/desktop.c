@@ -53,9 +53,10 @@ void fill_desktop(struct fill *f) {
         }
         DEF_MARK(s, keyboard, ORIGIN_DEFAULT, where);
         DEF_MARK(s, pointer, ORIGIN_DEFAULT, where);
+        if (s->enabled || lg) /* without either nothing could show it */
+                fill_display(f);
         if (!s->enabled)
                 return;
-        fill_display(f);
         s->agent = true;
         s->audio = !other;
         s->usb_redirection = USB_CHANNELS;

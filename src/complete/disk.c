@@ -9,16 +9,20 @@ static bool known_format(const char *format) {
                str_eq(format, "vdi") || str_eq(format, "vhdx");
 }
 
-static const char *write_type(struct fill *f, const char *path, const char *format) {
+static const char *write_type(struct fill *f, const struct def_disk *d, const char *format) {
         if (!known_format(format))
-                return arena_printf(f->arena, "convert it: qemu-img convert -O qcow2 %s NEW.qcow2", path);
+                return arena_printf(f->arena, "convert it: qemu-img convert -O qcow2 %s NEW.qcow2", d->path);
+        if (d->cdrom)
+                return arena_printf(f->arena,
+                                    "rename it to end in .%s, or write a [[disk]] with preset = \"iso\"",
+                                    str_eq(format, "raw") ? "iso" : format);
         return arena_printf(f->arena, "write disk_type = \"%s\"", format);
 }
 
 /* The name said nothing, and nobody else did. */
 static void ask_for_type(struct fill *f, struct def_disk *d, const char *seen) {
         if (seen)
-                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, seen),
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d, seen),
                            "the name of %s does not say its type; it looks like %s", d->path, seen);
         else
                 FILL_ERROR(f, d, path, "disk_type", "write disk_type = \"raw\", \"qcow2\" or what it is",
@@ -32,13 +36,13 @@ static void check_type(struct fill *f, struct def_disk *d, const char *seen) {
         if (str_empty(d->disk_type))
                 ask_for_type(f, d, seen);
         else if (given && seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
-                FILL_ERROR(f, d, disk_type, "disk_type", write_type(f, d->path, "raw"),
+                FILL_ERROR(f, d, disk_type, "disk_type", write_type(f, d, "raw"),
                            "%s is no %s image: it has no such header", d->path, d->disk_type);
         else if (!given && seen && str_eq(seen, "raw") && !str_eq(d->disk_type, "raw"))
-                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, "raw"),
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d, "raw"),
                            "%s is %s by its name, but has no such header", d->path, d->disk_type);
         else if (!given && seen && !str_eq(seen, d->disk_type))
-                FILL_ERROR(f, d, path, "disk_type", write_type(f, d->path, seen),
+                FILL_ERROR(f, d, path, "disk_type", write_type(f, d, seen),
                            "%s is %s by its name, but begins like %s", d->path, d->disk_type, seen);
 }
 
@@ -57,7 +61,7 @@ static const char *nearest_name(struct fill *f, const char *path) {
                 unsigned distance = str_distance(names.items[i], slash + 1);
                 _cleanup_free_ char *whole = xasprintf("%s/%s", folder, names.items[i]);
 
-                if (distance < best && def_disk_type_by_name(whole)) {
+                if (distance > 0 && distance < best && def_disk_type_by_name(whole)) {
                         best = distance;
                         found = arena_strdup(f->arena, names.items[i]);
                 }
@@ -96,22 +100,40 @@ static const char *closed_folder(struct fill *f, const char *path) {
         return "/";
 }
 
-static void report_absent(struct fill *f, const struct def_disk *d, int r) {
-        const char *hint = NULL;
+/* What can be done where there is nothing: a folder must be there before a disk can be made in it. */
+static const char *make_it(struct fill *f, const struct def_disk *d) {
+        const char *parent = arena_strndup(f->arena, d->path, (size_t) (strrchr(d->path, '/') - d->path));
+        _cleanup_host_disk_ struct host_disk folder = { 0 };
 
-        if (r == -ENOENT || r == -ENOTDIR) {
-                const char *near = nearest_name(f, d->path);
+        if (host_disk(f->req->host, *parent ? parent : "/", &folder) < 0)
+                return arena_printf(f->arena, "there is no folder %s", parent);
+        if (folder.node.type != 'd')
+                return arena_printf(f->arena, "%s is no folder", parent);
+        if (d->cdrom)
+                return NULL;
+        return arena_printf(f->arena, "vore disk create %s SIZE makes an empty one", d->path);
+}
 
-                if (near)
-                        hint = arena_printf(f->arena, "did you mean %s?", near);
-                else if (str_starts(d->path, "/dev/"))
-                        hint = disks_of_host(f);
-                else
-                        hint = arena_printf(f->arena, "vore disk create %s SIZE makes an empty one", d->path);
-                FILL_ERROR(f, d, path, "path", hint, "%s does not exist", d->path);
+static void report_absent(struct fill *f, const struct def_disk *d) {
+        _cleanup_free_ char *target = NULL;
+        const char *near = nearest_name(f, d->path), *hint;
+
+        if (host_readlink(f->req->host, d->path, &target) >= 0) {
+                FILL_ERROR(f, d, path, "path", NULL, "%s is a link to %s, which does not exist", d->path,
+                           target);
                 return;
         }
-        if (r == -EACCES)
+        if (near)
+                hint = arena_printf(f->arena, "did you mean %s?", near);
+        else
+                hint = str_starts(d->path, "/dev/") ? disks_of_host(f) : make_it(f, d);
+        FILL_ERROR(f, d, path, "path", hint, "%s does not exist", d->path);
+}
+
+static void report_unusable(struct fill *f, const struct def_disk *d, int r) {
+        if (r == -ENOENT || r == -ENOTDIR)
+                report_absent(f, d);
+        else if (r == -EACCES)
                 FILL_ERROR(f, d, path, "path", NULL,
                            "%s cannot be reached by this user: the folder %s is closed to it", d->path,
                            closed_folder(f, d->path));
@@ -180,16 +202,30 @@ static void check_twice(struct fill *f, size_t index, const struct host_disk *fo
 
         for (size_t i = 0; i < index; i++) {
                 other = &f->def->disk[i];
-                /* Equal names are told where they are read. */
-                if (str_eq(d->path, other->path) || (d->read_only && other->read_only))
+                bool same_path = str_eq(d->path, other->path);
+
+                /* Equal names are told where they are read; --cdrom comes later. */
+                if ((same_path && !d->cdrom) || (d->read_only && other->read_only))
                         continue;
                 if (!found[i].path || !host_disk_overlap(&found[i], &found[index]))
                         continue;
-                FILL_ERROR(f, d, path, "path", NULL,
-                           "%s is the same disk as %s of disk[%zu], or a part of it", d->path, other->path,
-                           i);
+                if (same_path)
+                        FILL_ERROR(f, d, path, "path",
+                                   arena_printf(f->arena, "with read-only = true for %s it is possible",
+                                                other->head.path),
+                                   "%s is %s's already, which writes to it", d->path, other->head.path);
+                else
+                        FILL_ERROR(f, d, path, "path", NULL,
+                                   "%s is the same disk as %s of %s, or a part of it", d->path, other->path,
+                                   other->head.path);
                 return;
         }
+}
+
+/* QEMU's drivers for files and for devices refuse each other's. Of what is not there only the name tells. */
+static void fill_block(struct def_disk *d, const struct host_disk *found) {
+        d->block = found ? found->node.type == 'b' : str_starts(d->path, "/dev/");
+        DEF_MARK(d, block, found ? ORIGIN_HOST : ORIGIN_DEFAULT, found ? d->path : "the path's name");
 }
 
 static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
@@ -202,8 +238,9 @@ static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
                 DEF_MARK(d, read_only, ORIGIN_DEFAULT, "preset iso");
         }
         int r = host_disk(f->req->host, d->path, &found[index]);
+        fill_block(d, r < 0 ? NULL : &found[index]);
         if (r < 0) {
-                report_absent(f, d, r);
+                report_unusable(f, d, r);
                 check_type(f, d, NULL);
                 return;
         }

@@ -117,6 +117,8 @@ static bool find_user(struct fill *f, const struct sound *sound) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct host_user user;
 
+        if (DEF_FAULTY(a, user))
+                return false;
         if (str_empty(a->user)) {
                 a->user = session_mode(f) ? arena_printf(f->arena, "#%u", (unsigned) geteuid()) : "#1000";
                 DEF_MARK(a, user, ORIGIN_DEFAULT, session_mode(f) ? "the session's user" : NULL);
@@ -146,7 +148,7 @@ static void look(struct fill *f, const struct sound *sound) {
         struct def_audio *a = sound->audio;
         const char *key = arena_printf(f->arena, "%s.%s", a->head.path, a->required ? "required" : "enabled");
         struct loc loc = a->required ? DEF_LOC(a, required) : DEF_LOC(a, enabled);
-        int r = host_socket_answers(f->req->host, a->socket_path);
+        int r = DEF_FAULTY(a, socket_path) ? 0 : host_socket_answers(f->req->host, a->socket_path);
 
         if (r >= 0)
                 return;

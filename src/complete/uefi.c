@@ -45,10 +45,30 @@ static bool check_file(struct fill *f, const char *key, const char *section, con
         return false;
 }
 
+/* vored.toml does not say it, so the images do. */
+static const char *flash_format(struct fill *f, const char *path) {
+        _cleanup_host_disk_ struct host_disk image = { 0 };
+
+        return host_disk(f->req->host, path, &image) == 0 && str_eq(image.format, "qcow2") ? "qcow2" : "raw";
+}
+
+/* Code and template may differ: a raw template of one's own beside a distribution's qcow2 code. */
+static void set_images(struct fill *f, const struct host_firmware *found, const char *where) {
+        struct def_uefi *u = &f->def->uefi;
+
+        u->boot_code = found->executable;
+        u->format = found->format;
+        u->template_ = found->nvram_template;
+        u->template_format = found->nvram_format;
+        DEF_MARK(u, boot_code, ORIGIN_HOST, where);
+        DEF_MARK(u, format, ORIGIN_HOST, where);
+        DEF_MARK(u, template_, ORIGIN_HOST, where);
+        DEF_MARK(u, template_format, ORIGIN_HOST, where);
+}
+
 static void fill_from_settings(struct fill *f, const struct settings_uefi *s) {
         struct def_uefi *u = &f->def->uefi;
         const char *where = arena_printf(f->arena, "[uefi.%s] of vored.toml", s->name);
-        _cleanup_host_disk_ struct host_disk image = { 0 };
 
         bool code = check_file(f, "boot-code", s->name, s->boot_code);
         if (!check_file(f, "template", s->name, s->template_) || !code)
@@ -58,14 +78,13 @@ static void fill_from_settings(struct fill *f, const struct settings_uefi *s) {
                 FILL_ERROR(f, u, secure_boot, "secure-boot",
                            "leave firmware and [uefi.default] out: then an image that can is looked for",
                            "%s of %s has no Secure Boot", s->boot_code, where);
-        u->boot_code = s->boot_code;
-        u->template_ = s->template_;
-        u->format = host_disk(f->req->host, s->boot_code, &image) == 0 && str_eq(image.format, "qcow2") ?
-                            "qcow2" :
-                            "raw";
-        DEF_MARK(u, boot_code, ORIGIN_HOST, where);
-        DEF_MARK(u, template_, ORIGIN_HOST, where);
-        DEF_MARK(u, format, ORIGIN_HOST, where);
+        const struct host_firmware found = {
+                .executable = s->boot_code,
+                .format = flash_format(f, s->boot_code),
+                .nvram_template = s->template_,
+                .nvram_format = flash_format(f, s->template_),
+        };
+        set_images(f, &found, where);
 }
 
 static void fill_from_descriptors(struct fill *f) {
@@ -93,12 +112,7 @@ static void fill_from_descriptors(struct fill *f) {
                         "%s", error_text(&err));
                 return;
         }
-        u->boot_code = found.executable;
-        u->template_ = found.nvram_template;
-        u->format = found.format;
-        DEF_MARK(u, boot_code, ORIGIN_HOST, found.descriptor);
-        DEF_MARK(u, template_, ORIGIN_HOST, found.descriptor);
-        DEF_MARK(u, format, ORIGIN_HOST, found.descriptor);
+        set_images(f, &found, found.descriptor);
 }
 
 void fill_uefi(struct fill *f) {

@@ -39,6 +39,27 @@ void vfio_check_kind(const struct vfio_fill *x, size_t i, bool iommu) {
                            "the host needs %s: %s", vfio_words(x, d), need);
 }
 
+/* A drive that the guest gets as a device is gone as a disk. */
+static void check_disks(const struct vfio_fill *x, size_t i) {
+        struct fill *f = x->f;
+        const char *passes = f->def->vfio[x->owner[i]].head.path, *address = x->found[i]->address;
+
+        for (size_t k = 0; k < f->def->n_disk; k++) {
+                const struct def_disk *d = &f->def->disk[k];
+                struct host_node node;
+
+                if (str_empty(d->path) || host_node(f->req->host, d->path, &node) < 0 || node.type != 'b' ||
+                    !host_pci_has_disk(f->req->host, address, node.rdev))
+                        continue;
+                if (f->def->vfio[i].attached)
+                        vfio_error(x, i, NULL, "%s has %s, which is %s of this machine", address, d->path,
+                                   d->head.path);
+                else
+                        FILL_ERROR(f, d, path, "path", "keep one of them", "%s is on %s, which %s passes",
+                                   d->path, address, passes);
+        }
+}
+
 /* A group comes and goes as a whole: giving back a part of it would have to wait for the rest. */
 static void check_held(const struct vfio_fill *x, size_t i) {
         const struct def_vfio *all = x->f->def->vfio;
@@ -229,6 +250,7 @@ void vfio_checks(struct vfio_fill *x) {
                         check_other_vms(x, i);
                         check_held(x, i);
                 }
+                check_disks(x, i);
                 check_reset(x, i);
                 if (session && iommu)
                         check_session(x, i);

@@ -46,6 +46,7 @@ struct def_disk {
         bool read_only;
         int64_t boot_index; /* -1: not given */
         bool cdrom;         /* added by --cdrom; no key of the file */
+        bool block;         /* completed, no key of the file: it is a block device, wherever its path is */
 };
 
 struct def_vfio {
@@ -72,9 +73,9 @@ struct def_vfio {
 struct def_uefi {
         struct section head;
         bool enabled, secure_boot;
-        const char *firmware;              /* name of [uefi.NAME] in vored.toml */
-        const char *boot_code, *template_; /* completed; no keys of the file */
-        const char *format;                /* completed: "raw" or "qcow2" */
+        const char *firmware;                 /* name of [uefi.NAME] in vored.toml */
+        const char *boot_code, *template_;    /* completed; no keys of the file */
+        const char *format, *template_format; /* completed: each "raw" or "qcow2" */
 };
 
 /* [pulse], [jack] and [pipewire]: each has the keys that it needs. */
@@ -240,5 +241,7 @@ extern const struct schema def_schema;
         section_mark(&(s)->head, offsetof(__typeof__(*(s)), field), (kind), (where))
 /* Was it written in the file (or through features)? */
 #define DEF_GIVEN(s, field) section_given(&(s)->head, offsetof(__typeof__(*(s)), field))
+/* Was it written, and told to be faulty? */
+#define DEF_FAULTY(s, field) section_faulty(&(s)->head, offsetof(__typeof__(*(s)), field))
 /* The place of the value in the file, else of its section, else none. */
 #define DEF_LOC(s, field) section_loc(&(s)->head, offsetof(__typeof__(*(s)), field))

@@ -14,6 +14,9 @@ void def_rules(struct def *def, struct diags *diags);
 void def_rules_memory(struct def *def, struct diags *diags);
 void def_rules_devices(struct def *def, struct diags *diags);
 
+/* It was told that a field is faulty: DEF_FAULTY() from now on. */
+#define DEF_REFUSE(s, field) section_refuse(&(s)->head, offsetof(__typeof__(*(s)), field))
+
 /* An error at the place of a field. */
 #define DEF_ERROR(diags, s, field, key, hint, ...)                                                           \
         diag_error((diags), DEF_LOC(s, field), section_key((diags)->arena, &(s)->head, (key)), (hint),       \

@@ -101,6 +101,7 @@ static const struct schema_row disk[] = {
         ROW("boot-index", ROW_INT, boot_index, .max = 9999, .number = -1, .words = "none",
             .doc = "The place in the boot order; the lowest boots first."),
         ROW("cdrom", ROW_BOOL, cdrom, .flags = ROW_NO_KEY),
+        ROW("block", ROW_BOOL, block, .flags = ROW_NO_KEY),
 };
 #undef S
 
@@ -153,6 +154,7 @@ static const struct schema_row uefi[] = {
         ROW("boot-code", ROW_PATH, boot_code, .flags = ROW_NO_KEY),
         ROW("template", ROW_PATH, template_, .flags = ROW_NO_KEY),
         ROW("format", ROW_STRING, format, .flags = ROW_NO_KEY),
+        ROW("template-format", ROW_STRING, template_format, .flags = ROW_NO_KEY),
 };
 #undef S
 

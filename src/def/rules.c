@@ -67,11 +67,20 @@ static void topology_fill(struct def_cpu *c) {
         c->amount = c->sockets * c->dies * c->cores * c->threads;
 }
 
+static bool topology_faulty(const struct def_cpu *c) {
+        return DEF_FAULTY(c, amount) || DEF_FAULTY(c, threads) || DEF_FAULTY(c, cores) ||
+               DEF_FAULTY(c, dies) || DEF_FAULTY(c, sockets);
+}
+
 static void rule_topology(struct def *def, struct diags *diags) {
         enum { AMOUNT_MAX = 1024 };
         struct def_cpu *c = &def->cpu;
 
         topology_fill(c);
+        if (topology_faulty(c)) { /* what follows from it says nothing */
+                DEF_REFUSE(c, amount);
+                return;
+        }
 
         int64_t product = c->sockets * c->dies * c->cores * c->threads;
         const char *sum = arena_printf(diags->arena,
@@ -85,6 +94,18 @@ static void rule_topology(struct def *def, struct diags *diags) {
         else if (product > AMOUNT_MAX)
                 DEF_ERROR(diags, c, amount, "amount", NULL, "at most %d are possible, but %s", AMOUNT_MAX,
                           sum);
+        if (c->amount != product || product > AMOUNT_MAX)
+                DEF_REFUSE(c, amount);
+}
+
+/* A value may have blanks ("model-id=My CPU"); of a name QEMU would not find the property. */
+static bool is_property(const char *flag) {
+        bool sign = *flag == '+' || *flag == '-';
+        const char *name = flag + sign;
+        size_t n = strcspn(name, "=");
+
+        return n > 0 && !strchr("+-", *name) && strspn(name, word) >= n && !(sign && name[n]) &&
+               !strchr(name, ',');
 }
 
 static void rule_cpu(struct def *def, struct diags *diags) {
@@ -96,9 +117,11 @@ static void rule_cpu(struct def *def, struct diags *diags) {
         for (size_t i = 0; i < c->flags.n; i++) {
                 const char *f = c->flags.items[i];
 
-                if (!*f || strchr(f, ',') || strspn(f, "+-") > 1)
-                        DEF_ERROR(diags, c, flags, arena_printf(diags->arena, "flags[%zu]", i), NULL,
-                                  "\"%.64s\" is not one property: \"+name\", \"-name\" or \"name=value\"", f);
+                if (!is_property(f))
+                        diag_error(diags, c->flags.locs[i], arena_printf(diags->arena, "cpu.flags[%zu]", i),
+                                   NULL,
+                                   "\"%.64s\" is not one property: \"+name\", \"-name\" or \"name=value\"",
+                                   f);
         }
         /* QEMU cuts a longer one. */
         if (c->vendor_id && (strlen(c->vendor_id) > 12 || strchr(c->vendor_id, ',')))
@@ -106,17 +129,25 @@ static void rule_cpu(struct def *def, struct diags *diags) {
                           "\"%.64s\" must have at most 12 characters and no comma", c->vendor_id);
 }
 
-static void rule_sockets(struct def *def, struct diags *diags) {
-        const char *spice = def->spice.socket_path, *pulse = def->pulse.socket_path;
+static bool fits_socket(const char *path) {
+        return !path || strlen(path) <= SOCKET_PATH_MAX;
+}
 
-        if (spice && strlen(spice) > SOCKET_PATH_MAX)
-                DEF_ERROR(diags, &def->spice, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(spice),
+static void rule_sockets(struct def *def, struct diags *diags) {
+        static const char message[] = "has %zu bytes; a socket's path can have at most %d";
+        struct def_spice *spice = &def->spice;
+        struct def_audio *pulse = &def->pulse;
+
+        if (!fits_socket(spice->socket_path)) {
+                DEF_ERROR(diags, spice, socket_path, "socket-path", NULL, message, strlen(spice->socket_path),
                           SOCKET_PATH_MAX);
-        if (pulse && strlen(pulse) > SOCKET_PATH_MAX)
-                DEF_ERROR(diags, &def->pulse, socket_path, "socket-path", NULL,
-                          "has %zu bytes; a socket's path can have at most %d", strlen(pulse),
+                DEF_REFUSE(spice, socket_path);
+        }
+        if (!fits_socket(pulse->socket_path)) {
+                DEF_ERROR(diags, pulse, socket_path, "socket-path", NULL, message, strlen(pulse->socket_path),
                           SOCKET_PATH_MAX);
+                DEF_REFUSE(pulse, socket_path);
+        }
 }
 
 static bool is_user(const char *s) {
@@ -126,14 +157,17 @@ static bool is_user(const char *s) {
 }
 
 static void rule_users(struct def *def, struct diags *diags) {
-        static const char message[] = "\"%.64s\" is neither a user's name nor # and a number";
+        struct def_audio *const all[] = { &def->pulse, &def->jack, &def->pipewire };
 
-        if (def->pulse.user && !is_user(def->pulse.user))
-                DEF_ERROR(diags, &def->pulse, user, "user", NULL, message, def->pulse.user);
-        if (def->jack.user && !is_user(def->jack.user))
-                DEF_ERROR(diags, &def->jack, user, "user", NULL, message, def->jack.user);
-        if (def->pipewire.user && !is_user(def->pipewire.user))
-                DEF_ERROR(diags, &def->pipewire, user, "user", NULL, message, def->pipewire.user);
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                struct def_audio *a = all[i];
+
+                if (!a->user || is_user(a->user))
+                        continue;
+                DEF_ERROR(diags, a, user, "user", NULL,
+                          "\"%.64s\" is neither a user's name nor # and a number", a->user);
+                DEF_REFUSE(a, user);
+        }
 }
 
 /* The name of a JACK server is a part of file names; QEMU makes of a client's name one with "out-" before it,

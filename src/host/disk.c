@@ -18,6 +18,9 @@ static const struct {
         { "KDMV", 4, "vmdk" },
         { "COWD", 4, "vmdk" },
         { "# Disk DescriptorFile", 21, "vmdk" },
+        { "QED\0", 4, "qed" },
+        { "WithoutFreeSpace", 16, "parallels" },
+        { "WithouFreSpacExt", 16, "parallels" },
         { "vhdxfile", 8, "vhdx" },
         { "conectix", 8, "vpc" },
 };

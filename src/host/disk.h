@@ -9,7 +9,7 @@ struct host_disk {
         dev_t whole;           /* of a block device: the disk that it is a partition of, else itself */
         uint64_t size;         /* bytes; of a block device by sysfs (0 without a medium) */
         const char *format;    /* by its first bytes, as QEMU names it: "raw", "qcow2", "qcow", "vmdk", "vdi",
-                                * "vhdx", "vpc"; NULL: not readable. Static */
+                                * "vhdx", "vpc", "qed", "parallels"; NULL: not readable. Static */
 };
 
 /* Looks at path (absolute). In a captured tree files are looked up inside it; one that is not there, and not
@@ -33,3 +33,6 @@ const char *host_disk_format(const void *data, size_t len);
  * loop devices for files. A loop device that is read-only does not count for a disk that is. */
 const char *host_disk_use(const struct host *h, const struct host_disk *d, bool read_only,
                           struct arena *arena);
+
+/* By device number: is other the disk, one of its partitions, or built on them (RAID, LVM, dm)? */
+bool host_disk_within(const struct host *h, dev_t other, dev_t disk);

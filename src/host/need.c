@@ -34,35 +34,56 @@ static char *disk_name(const char *name) {
         return xstrdup(name);
 }
 
-static const char *disk_need(const struct host *h, const char *name, struct arena *arena) {
-        _cleanup_free_ char *disk = disk_name(name), *line = NULL;
-        _cleanup_free_ char *number = xasprintf("/sys/class/block/%s/dev", disk);
-        _cleanup_free_ char *path = xasprintf("/dev/%s", disk);
+static int disk_number(const struct host *h, const char *disk, dev_t *ret) {
+        _cleanup_free_ char *number = xasprintf("/sys/class/block/%s/dev", disk), *line = NULL;
         unsigned major_nr, minor_nr;
+        int r = host_read_line(h, number, &line);
 
-        if (host_read_line(h, number, &line) < 0 || sscanf(line, "%u:%u", &major_nr, &minor_nr) != 2)
-                return NULL;
-        /* Not host_disk(): it would open every disk. */
-        dev_t rdev = makedev(major_nr, minor_nr);
-        const struct host_disk d = { .node = { .type = 'b', .rdev = rdev }, .path = path, .whole = rdev };
-        return host_disk_use(h, &d, false, arena);
+        if (r < 0)
+                return r;
+        if (sscanf(line, "%u:%u", &major_nr, &minor_nr) != 2)
+                return -EINVAL;
+        *ret = makedev(major_nr, minor_nr);
+        return 0;
 }
 
-static const char *disks_need(const struct host *h, const char *address, struct arena *arena) {
+typedef const char *(*disk_fn)(const struct host *h, const char *disk, dev_t rdev, void *data);
+
+/* Calls fn for the disks behind the device until it says what it looked for. */
+static const char *disks_behind(const struct host *h, const char *address, disk_fn fn, void *data) {
         _cleanup_host_names_ struct host_names names = { 0 };
-        const char *need = NULL;
+        const char *found = NULL;
 
         if (host_names(h, "/sys/class/block", &names) < 0)
                 return NULL;
-        for (size_t i = 0; i < names.n && !need; i++) {
+        for (size_t i = 0; i < names.n && !found; i++) {
                 _cleanup_free_ char *folder = xasprintf("/sys/class/block/%s", names.items[i]);
-                _cleanup_free_ char *mark = xasprintf("%s/partition", folder);
+                _cleanup_free_ char *mark = xasprintf("%s/partition", folder),
+                                    *disk = disk_name(names.items[i]);
                 struct host_node node;
+                dev_t rdev;
 
-                if (host_node(h, mark, &node) < 0 && behind(h, folder, address))
-                        need = disk_need(h, names.items[i], arena);
+                if (host_node(h, mark, &node) < 0 && behind(h, folder, address) &&
+                    disk_number(h, disk, &rdev) >= 0)
+                        found = fn(h, disk, rdev, data);
         }
-        return need;
+        return found;
+}
+
+static const char *disk_need(const struct host *h, const char *disk, dev_t rdev, void *arena) {
+        _cleanup_free_ char *path = xasprintf("/dev/%s", disk);
+        /* Not host_disk(): it would open every disk. */
+        const struct host_disk d = { .node = { .type = 'b', .rdev = rdev }, .path = path, .whole = rdev };
+
+        return host_disk_use(h, &d, false, arena);
+}
+
+static const char *disk_holds(const struct host *h, const char *disk, dev_t rdev, void *other) {
+        return host_disk_within(h, *(const dev_t *) other, rdev) ? "it" : NULL;
+}
+
+bool host_pci_has_disk(const struct host *h, const char *address, dev_t disk) {
+        return disks_behind(h, address, disk_holds, &disk);
 }
 
 /* The interface, or one that it is built on: a bridge's ports, a bond's slaves, a VLAN's card. */
@@ -141,7 +162,7 @@ const char *host_pci_need(const struct host *h, const struct host_pci *device, s
                 return "it is one of its bridges";
         if (host_pci_vfio_driver(device->driver))
                 return NULL;
-        need = disks_need(h, device->address, arena);
+        need = disks_behind(h, device->address, disk_need, arena);
         if (!need)
                 need = route_need(h, device->address, 4, arena);
         if (!need)

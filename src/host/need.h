@@ -16,6 +16,9 @@
  * a VFIO driver already was given away before: the host does not need it any more (a bridge excepted). */
 const char *host_pci_need(const struct host *h, const struct host_pci *device, struct arena *arena);
 
+/* Is the block device behind the PCI device: a disk there, a part of one, or built on one? */
+bool host_pci_has_disk(const struct host *h, const char *address, dev_t disk);
+
 /* Is one a virtual function of the other (SR-IOV, its link physfn)? */
 bool host_pci_function_of(const struct host *h, const char *virtual_function, const char *physical_function);
 

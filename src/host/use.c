@@ -241,6 +241,18 @@ static const char *device_use(const struct host *h, const struct host_disk *d, s
         return use ? use : find_holder(s, arena);
 }
 
+bool host_disk_within(const struct host *h, dev_t other, dev_t disk) {
+        _cleanup_(set_free) struct set *s = xcalloc(1, sizeof(*s));
+        _cleanup_free_ char *folder = xasprintf("/sys/dev/block/%u:%u", major(disk), minor(disk));
+
+        s->host = h;
+        add_tree(s, folder, NULL, 0);
+        for (size_t i = 0; i < s->n; i++)
+                if (makedev(s->items[i].major, s->items[i].minor) == other)
+                        return true;
+        return other == disk;
+}
+
 static const char *loop_use(const struct host *h, const struct host_disk *d, bool read_only,
                             struct arena *arena) {
         _cleanup_host_names_ struct host_names names = { 0 };

@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include "base/str.h"
+#include "plan/binary.h"
 #include "plan/claim.h"
 #include "plan/finish.h"
 #include "plan/memory.h"
@@ -227,8 +228,12 @@ static int stage_command(struct walk *w, struct error *err) {
 
         if (r < 0)
                 return r;
-        if (w->diags.errors == 0)
-                sound_check(w->def, w->caps_known ? &w->caps : NULL, &w->diags);
+        if (w->diags.errors == 0) {
+                const struct caps *caps = w->caps_known ? &w->caps : NULL;
+
+                sound_check(w->def, caps, &w->diags);
+                binary_check(w->def, caps, &w->diags);
+        }
         if (w->diags.errors == 0)
                 stage_argv(w);
         else

@@ -21,9 +21,10 @@ struct origin {
 /* bool that may also be "auto" or not given at all. */
 enum tristate { TRI_UNSET = -1, TRI_FALSE = 0, TRI_TRUE = 1, TRI_AUTO = 2 };
 
-/* A list of strings. */
+/* A list of strings; of the file: with the place of each. */
 struct strings {
         const char **items;
+        struct loc *locs;
         size_t n;
 };
 
@@ -41,6 +42,10 @@ void section_mark(struct section *s, size_t offset, enum origin_kind kind, const
 /* Given by `vore attach`: it counts as given, and is in no file. */
 void section_mark_attached(struct section *s, size_t offset);
 bool section_given(const struct section *s, size_t offset);
+/* A rule was broken, and that was told: the value counts as given and faulty. */
+void section_refuse(struct section *s, size_t offset);
+/* Given, but told to be faulty: nobody need find more fault with it. */
+bool section_faulty(const struct section *s, size_t offset);
 /* The place of the value, else of the section, else none. */
 struct loc section_loc(const struct section *s, size_t offset);
 /* "disk[0].path", in the arena; a name over 64 bytes is cut. */

@@ -44,6 +44,21 @@ bool section_given(const struct section *s, size_t offset) {
         return o && o->given;
 }
 
+void section_refuse(struct section *s, size_t offset) {
+        struct origin *o = origin_at(s, offset);
+
+        if (!o)
+                return;
+        o->kind = ORIGIN_DEFAULT;
+        o->given = true;
+}
+
+bool section_faulty(const struct section *s, size_t offset) {
+        const struct origin *o = origin_at(s, offset);
+
+        return o && o->given && o->kind == ORIGIN_DEFAULT;
+}
+
 struct loc section_loc(const struct section *s, size_t offset) {
         const struct origin *o = origin_at(s, offset);
 

@@ -243,10 +243,13 @@ static bool read_strings(const struct value *v) {
                 return false;
         }
         list.items = arena_new0(v->in->arena, const char *, list.n);
+        list.locs = arena_new0(v->in->arena, struct loc, list.n);
         list.n = 0;
-        for (const struct node *n = first; n; n = v->node->type == NODE_ARRAY ? n->next : NULL, list.n++)
+        for (const struct node *n = first; n; n = v->node->type == NODE_ARRAY ? n->next : NULL, list.n++) {
+                list.locs[list.n] = n->loc;
                 if (!read_item(v, n, list.n, &list.items[list.n]))
                         ok = false;
+        }
         if (ok)
                 *(struct strings *) v->field = list;
         return ok;

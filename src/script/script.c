@@ -16,6 +16,15 @@ int state_raise(lua_State *L) {
         return luaL_error(L, "%s", error_text(&state_of(L)->error));
 }
 
+int state_check_text(struct state *s, const char *text, size_t len) {
+        _cleanup_json_ json_t *valid = json_stringn(text, len);
+
+        return valid && strlen(text) == len ?
+                       0 :
+                       error_set(&s->error, -EINVAL,
+                                 "an argument that is not valid UTF-8, or with a NUL byte");
+}
+
 void state_warn(struct state *s, const char *text) {
         struct script_result *r = s->result;
 
@@ -25,9 +34,20 @@ void state_warn(struct state *s, const char *text) {
         r->warnings[r->n_warnings++] = xasprintf("%.*s", STATE_NOTE_MAX, text);
 }
 
-static void on_warn(void *state, const char *text, int more) {
-        if (*text != '@')
-                state_warn(state, text);
+/* A warning comes in pieces; one that is a single piece and begins with "@" is for Lua itself (lua_setwarnf
+ * in Lua's manual). */
+static void on_warn(void *data, const char *text, int more) {
+        struct state *s = data;
+        bool control = !more && !s->warning.data && *text == '@';
+
+        if (control)
+                return;
+        if (s->warning.len < STATE_NOTE_MAX)
+                strbuf_addn(&s->warning, text, strnlen(text, STATE_NOTE_MAX));
+        if (more)
+                return;
+        state_warn(s, s->warning.data);
+        strbuf_done(&s->warning);
 }
 
 /* Does the text begin with "file:12: "? */
@@ -147,6 +167,7 @@ static int state_run(struct state *s, lua_CFunction fn, json_t **ret_presets, st
         lua_close(s->lua);
         limits_disarm();
         error_done(&s->error);
+        strbuf_done(&s->warning);
         free(s->scratch);
         return r;
 }

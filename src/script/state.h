@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "base/str.h"
 #include "script/script.h"
 
 enum {
@@ -24,9 +25,10 @@ struct state {
         lua_State *volatile current;  /* the coroutine that runs, or the main thread */
         struct script_result *result; /* borrowed: being filled in */
         size_t args_bytes;
-        bool device_next;   /* vm:arg got "-device": its value comes next */
-        struct error error; /* what a wrapper is about to raise */
-        char *scratch;      /* owned: text on its way to Lua */
+        bool device_next;      /* vm:arg got "-device": its value comes next */
+        struct error error;    /* what a wrapper is about to raise */
+        char *scratch;         /* owned: text on its way to Lua */
+        struct strbuf warning; /* owned: the pieces so far; no data: none */
         size_t memory_used, memory_max;
         size_t refused;          /* size that was refused last, without a success since */
         char refused_text[1024]; /* "file:12: needs more than 256 MiB of memory" */
@@ -41,6 +43,8 @@ static inline struct state *state_of(lua_State *L) {
 
 /* Raises s->error with the position of the Lua function that called. */
 int state_raise(lua_State *L);
+/* What a C string can hold, and JSON; else -EINVAL, with s->error. */
+int state_check_text(struct state *s, const char *text, size_t len);
 /* Adds a warning; past STATE_NOTES_MAX it is dropped. */
 void state_warn(struct state *s, const char *text);
 

@@ -61,13 +61,11 @@ static int add_raw_device(struct state *s, const char *text, size_t len, json_t 
 
 static int add_text(lua_State *L, const char *text, size_t len) {
         struct state *s = state_of(L);
-        _cleanup_json_ json_t *valid = json_stringn(text, len), *device = NULL;
-        int r;
+        _cleanup_json_ json_t *device = NULL;
+        int r = state_check_text(s, text, len);
 
-        if (!valid || strlen(text) != len)
-                return error_set(&s->error, -EINVAL,
-                                 "an argument that is not valid UTF-8, or with a NUL byte");
-        r = check_room(s, len);
+        if (r >= 0)
+                r = check_room(s, len);
         if (r < 0)
                 return r;
         if (s->device_next) {

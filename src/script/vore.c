@@ -153,6 +153,20 @@ static bool target_valid(const char *target) {
         return true;
 }
 
+/* Argument index of a method as a C string; raises. */
+static const char *check_text(lua_State *L, int index, const char *method) {
+        struct state *s = state_of(L);
+        const char *text;
+        size_t len;
+
+        text = luaL_checklstring(L, index, &len);
+        if (state_check_text(s, text, len) < 0) {
+                (void) error_prefix(&s->error, "vore:%s", method);
+                (void) state_raise(L);
+        }
+        return text;
+}
+
 static int note_copy(struct state *s, const char *target, const char *source) {
         struct script_result *r = s->result;
 
@@ -176,9 +190,10 @@ static int note_copy(struct state *s, const char *target, const char *source) {
 }
 
 static int l_get_file(lua_State *L) {
+        const char *target = check_text(L, 2, "get_file"), *source = check_text(L, 3, "get_file");
         struct state *s = state_of(L);
 
-        if (note_copy(s, luaL_checkstring(L, 2), luaL_checkstring(L, 3)) < 0)
+        if (note_copy(s, target, source) < 0)
                 return state_raise(L);
         lua_pushstring(L, s->scratch);
         return 1;
@@ -200,7 +215,9 @@ static int note_allow(struct state *s, const char *path, const char *mode) {
 }
 
 static int l_allow(lua_State *L) {
-        if (note_allow(state_of(L), luaL_checkstring(L, 2), luaL_checkstring(L, 3)) < 0)
+        const char *path = check_text(L, 2, "allow"), *mode = check_text(L, 3, "allow");
+
+        if (note_allow(state_of(L), path, mode) < 0)
                 return state_raise(L);
         return 0;
 }

@@ -101,7 +101,7 @@ int input_params(struct cli *c, const struct input *in, json_t *params) {
 }
 
 static int cdrom_path(const char *iso, char **ret) {
-        _cleanup_free_ char *cwd = NULL;
+        _cleanup_free_ char *cwd = NULL, *path = NULL;
         struct stat st;
 
         if (stat(iso, &st) < 0)
@@ -109,14 +109,15 @@ static int cdrom_path(const char *iso, char **ret) {
         if (S_ISDIR(st.st_mode))
                 return cli_fail("--cdrom %s: that is a folder; a file or a drive such as /dev/sr0 is wanted",
                                 iso);
-        if (iso[0] == '/') {
-                *ret = xstrdup(iso);
-                return EXIT_DONE;
-        }
         cwd = getcwd(NULL, 0);
-        if (!cwd)
+        if (!cwd && iso[0] != '/')
                 return cli_fail("--cdrom %s: cannot find the current folder: %s", iso, strerror(errno));
-        *ret = xasprintf("%s/%s", cwd, iso);
+        path = iso[0] == '/' ? xstrdup(iso) : xasprintf("%s/%s", cwd, iso);
+        _cleanup_json_ json_t *valid = json_string(path);
+        if (!valid)
+                return cli_fail("--cdrom %s: the path is not valid UTF-8: rename it, or name a link to it",
+                                iso);
+        *ret = TAKE_PTR(path);
         return EXIT_DONE;
 }
 

@@ -24,5 +24,6 @@ int input_params(struct cli *c, const struct input *in, json_t *params);
 /* Puts the number of --timeout, if it is given, under "timeout". EXIT_USAGE for what is no time. */
 int input_timeout(const struct cli *c, json_t *params);
 
-/* Puts the media of --cdrom, absolute, under "cdroms" if there are any; each must exist. */
+/* Puts the media of --cdrom, absolute, under "cdroms" if there are any; each must exist, and have a
+ * path that can be sent. */
 int input_cdroms(struct cli *c, json_t *params);

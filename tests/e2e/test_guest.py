@@ -1,8 +1,12 @@
 """What the guest was given is what the definition says."""
+import pathlib
+import subprocess
+
 import pytest
 
-from world import GUEST_ISO, GUEST_UEFI
+from world import GUEST_ISO, GUEST_UEFI, toml, unique
 
+OVMF = pathlib.Path("/usr/share/OVMF")
 E1000E, NVME, VIRTIO_VGA = (0x8086, 0x10d3), 0x010802, (0x1af4, 0x1050)
 VIRTIO_BLK, VIRTIO_SCSI = {(0x1af4, 0x1001), (0x1af4, 0x1042)}, {(0x1af4, 0x1004), (0x1af4, 0x1048)}
 
@@ -71,6 +75,15 @@ def test_qcow2(world, qcow2):
     assert report["label"] == "system" and any(d["class"] == NVME for d in report["pci"])
 
 
+def test_a_file_below_dev(world):
+    """Whether a disk is a file or a device is not for its path's name to say."""
+    path = world.image("system", name=f"/dev/shm/{unique()}.img")
+    try:
+        assert world.boot(disks=[{"preset": "virtio", "path": path}]).report()["label"] == "system"
+    finally:
+        path.unlink()
+
+
 def test_cdrom_boots_before_all_others(world):
     world.image("installer", GUEST_ISO)
     world.vore("boot", world.define(), "--cdrom", "images/installer.iso", cwd=world.base).ok()
@@ -114,6 +127,22 @@ def test_the_implicit_network_card_and_the_display(world):
 
 def test_tcg_is_what_the_guest_sees(world):
     assert world.boot(kvm=False).report()["hypervisor"] == "TCGTCGTCGTCG"
+
+
+def test_uefi_whose_template_is_qcow2(unstarted):
+    """Beside code that is raw."""
+    world = unstarted
+    if not GUEST_UEFI.exists():
+        pytest.skip("the UEFI guest needs clang and lld")
+    template = world.images / "VARS.qcow2"
+    subprocess.run(["qemu-img", "convert", "-q", "-O", "qcow2", OVMF / "OVMF_VARS_4M.fd", template], check=True)
+    world.write(template, template.read_bytes())
+    world.write(world.config, world.config.read_text() + "[uefi.default]\n" + "".join(
+        f"{k} = {toml(str(v))}\n" for k, v in {"boot-code": OVMF / "OVMF_CODE_4M.fd", "template": template}.items()))
+    world.start()
+    report = world.boot(machine={"features": ["uefi"], "memory": "128M"},
+                        disks=[{"preset": "nvme", "path": world.image("efi", GUEST_UEFI)}]).report()
+    assert report["firmware"] == "uefi"
 
 
 def test_uefi(any_world):

@@ -124,6 +124,10 @@ static void test_format(void **state) {
         assert_string_equal(host_disk_format("# Disk DescriptorFile\nversion=1", 31), "vmdk");
         assert_string_equal(host_disk_format("vhdxfile", 8), "vhdx");
         assert_string_equal(host_disk_format("conectix", 8), "vpc");
+        assert_string_equal(host_disk_format("QED\0", 4), "qed");
+        assert_string_equal(host_disk_format("QEDs", 4), "raw");
+        assert_string_equal(host_disk_format("WithoutFreeSpace", 16), "parallels");
+        assert_string_equal(host_disk_format("WithouFreSpacExt", 16), "parallels");
         assert_string_equal(host_disk_format(vdi, sizeof(vdi)), "vdi");
         assert_string_equal(host_disk_format(vdi, sizeof(vdi) - 1), "raw");
         assert_string_equal(host_disk_format("QFI", 3), "raw");
@@ -274,6 +278,11 @@ static void test_firmware_order(void **state) {
         _cleanup_host_ struct host *h = open_tree(state);
 
         check_firmware(h, &want, "/fw/b");
+        _cleanup_arena_ struct arena *arena = arena_new();
+        struct host_firmware f = { 0 };
+        assert_int_equal(host_firmware(h, &want, arena, &f, NULL), 0);
+        assert_string_equal(f.format, "qcow2");
+        assert_string_equal(f.nvram_format, "raw");
         put_firmware(root, "/etc/qemu/firmware/50-b.json", "/fw/etc-b", "", "");
         check_firmware(h, &want, "/fw/etc-b");
         put(root, "/etc/qemu/firmware/50-b.json", "");

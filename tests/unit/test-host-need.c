@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define DEVICE "0000:01:00.0"
@@ -148,8 +149,11 @@ static void test_multipath(void **state) {
 
         add_disk(t, "/sys/devices/virtual/nvme-subsystem/nvme-subsys0");
         put(t, FOLDER "/nvme/nvme3/nvme0c3n1/size", "1\n");
+        assert_false(host_pci_has_disk(t->host, DEVICE, makedev(259, 0)));
         put_link(t, "/sys/class/block/nvme0c3n1", FOLDER "/nvme/nvme3/nvme0c3n1");
         assert_null(need(t));
+        assert_true(host_pci_has_disk(t->host, DEVICE, makedev(259, 0)));
+        assert_false(host_pci_has_disk(t->host, DEVICE, makedev(259, 1)));
         put(t, "/proc/swaps", "Filename Type Size Used Priority\n/dev/nvme0n1 partition 1 0 -2\n");
         assert_string_equal(need(t), "/dev/nvme0n1 is used for swap");
 }

@@ -139,6 +139,10 @@ static void test_files(void **state) {
         }
         fixture_expect_fault(&f, "vore:get_file('a', '')", "no template for \"a\"");
         fixture_expect_fault(&f, "vore:get_file('a', nil)", "string expected");
+        fixture_expect_fault(&f, "vore:get_file('a\\0b', '/t')",
+                             "vore:get_file: an argument that is not valid");
+        fixture_expect_fault(&f, "vore:get_file('a', '/t\\0')", "with a NUL byte");
+        fixture_expect_fault(&f, "vore:get_file('a\\xff', '/t')", "not valid UTF-8");
         fixture_expect_fault(&f, "for i = 1, 99 do vore:get_file('a' .. i, '/t') end", "more than 64 files");
 }
 
@@ -153,6 +157,9 @@ static void test_allow(void **state) {
         assert_true(f.result.allows[1].write);
         fixture_expect_fault(&f, "vore:allow('/dev/a', 'w')", "must be \"r\" or \"rw\"");
         fixture_expect_fault(&f, "vore:allow('a', 'r')", "no absolute path");
+        fixture_expect_fault(&f, "vore:allow('/dev/a\\0b', 'r')",
+                             "vore:allow: an argument that is not valid");
+        fixture_expect_fault(&f, "vore:allow('/dev/a', 'r\\0w')", "with a NUL byte");
 }
 
 static void test_presets(void **state) {
@@ -308,6 +315,22 @@ static void test_print_and_warn(void **state) {
         assert_int_equal(strlen(f.result.warnings[2]), 1024);
 }
 
+/* Lua hands it over in pieces. */
+static void test_warn_in_pieces(void **state) {
+        _cleanup_fixture_ struct fixture f;
+
+        fixture_init(&f);
+        fixture_expect(&f,
+                       "warn('part one ', 'part ', 'two') warn('@on') warn('@', 'on') warn('') "
+                       "local a = {} for i = 1, 200 do a[i] = ('y'):rep(100) end warn(table.unpack(a))",
+                       "");
+        assert_int_equal(f.result.n_warnings, 4);
+        assert_string_equal(f.result.warnings[0], "part one part two");
+        assert_string_equal(f.result.warnings[1], "@on");
+        assert_string_equal(f.result.warnings[2], "");
+        assert_int_equal(strlen(f.result.warnings[3]), 1024);
+}
+
 /* What came over the pipe is not trusted. */
 static void test_results_from_json(void **state) {
         static const char *const bad[] = {
@@ -350,6 +373,7 @@ int main(void) {
                 cmocka_unit_test(test_qemu),
                 cmocka_unit_test(test_gone_options),
                 cmocka_unit_test(test_print_and_warn),
+                cmocka_unit_test(test_warn_in_pieces),
                 cmocka_unit_test(test_results_from_json),
         };
 

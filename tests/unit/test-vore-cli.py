@@ -214,6 +214,9 @@ class Verbs(Base):
         self.assertIn("absent.toml: No such file", err)
         _, err = self.vore("load", "x.toml", "--cdrom", "absent.iso", code=1)
         self.assertIn("--cdrom absent.iso: No such file", err)
+        os.symlink("x.toml", os.path.join(os.fsencode(self.folder.name), b"\xff.iso"))
+        _, err = self.vore("load", "x.toml", "--cdrom", os.fsdecode(b"\xff.iso"), code=1, errors="replace")
+        self.assertIn("the path is not valid UTF-8", err)
         with open(self.definition, "ab") as f:
             f.write(b"# \xc3\xa9 \xff")
         _, err = self.vore("load", "x.toml", code=1)

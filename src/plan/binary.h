@@ -1,0 +1,8 @@
+/* What a definition asks for by QEMU's own names, against what the binary has: machine type and CPU model. */
+#pragma once
+
+#include "def/def.h"
+#include "qemu/caps.h"
+
+/* caps NULL: not known, and QEMU will say it. CPU models are known of x86 only. */
+void binary_check(const struct def *def, const struct caps *caps, struct diags *diags);
