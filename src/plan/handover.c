@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { CHAIN_MAX = 32, FILES_MAX = 256 };
 
 struct handover {
         struct plan *p;
         struct argv *args;
+        const char *instance_dir;
         json_t *nodes; /* node name -> path of its file */
         int next_fd, next_set;
         bool drive; /* of -drive, whose nodes are all "auto-read-only" (QEMU's blockdev.c) */
@@ -110,6 +112,18 @@ static int backing_build(struct handover *h, const char *path, const char *forma
         return 0;
 }
 
+/* The header of a copy that the start is going to make is still its template's. */
+static const char *header_of(const struct handover *h, const char *path) {
+        size_t n = strlen(h->instance_dir);
+
+        if (strncmp(path, h->instance_dir, n) != 0 || path[n] != '/' || access(path, F_OK) == 0)
+                return path;
+        for (size_t i = 0; i < h->p->n_copies; i++)
+                if (str_eq(h->p->copies[i].target, path + n + 1))
+                        return h->p->copies[i].source;
+        return path;
+}
+
 /* Adds "backing" and "data-file" to node, the qcow2 format node over path, as its header says. */
 static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node,
                        struct error *err) {
@@ -117,7 +131,7 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
 
         if (depth > CHAIN_MAX)
                 return error_set(err, -ELOOP, "%s has more than %d backing files", path, CHAIN_MAX);
-        int r = image_links_read(path, &links, err);
+        int r = image_links_read(header_of(h, path), &links, err);
         if (r < 0)
                 return r;
         if (links.data_file && !json_object_get(node, "data-file")) {
@@ -479,6 +493,7 @@ int handover(struct plan *p, struct argv *args, const char *instance_dir, struct
         _cleanup_json_ json_t *nodes = json_object();
         struct handover h = { .p = p,
                               .args = args,
+                              .instance_dir = instance_dir,
                               .nodes = nodes,
                               .next_fd = PLAN_FD_FILES + (int) p->n_files,
                               .next_set = 1 };

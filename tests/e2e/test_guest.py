@@ -129,9 +129,10 @@ def test_tcg_is_what_the_guest_sees(world):
     assert world.boot(kvm=False).report()["hypervisor"] == "TCGTCGTCGTCG"
 
 
-def test_uefi_whose_template_is_qcow2(unstarted):
+@pytest.mark.parametrize("mode", ["session", pytest.param("system", marks=pytest.mark.needs_root)])
+def test_uefi_whose_template_is_qcow2(make_world, mode):
     """Beside code that is raw."""
-    world = unstarted
+    world = make_world(mode)
     if not GUEST_UEFI.exists():
         pytest.skip("the UEFI guest needs clang and lld")
     template = world.images / "VARS.qcow2"
