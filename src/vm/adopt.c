@@ -23,10 +23,11 @@ static void adopt_running(struct vm *vm) {
 
 /* Goes on in the step that was cut off: pressing the button or continuing twice does no harm. */
 static void adopt_process(struct vm *vm) {
-        if (vm->ending)
+        if (vm->ending) {
+                guest_end_adopted(vm);
                 adopt_running(vm);
-        else if (vm->state == VM_STARTING &&
-                 operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT, "start", NULL))
+        } else if (vm->state == VM_STARTING &&
+                   operation_begin(vm, &start_table, START_STEP_CONNECT, START_STEP_COUNT, "start", NULL))
                 step_advance(vm);
         else if (vm->state == VM_STOPPING &&
                  operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", NULL)) {

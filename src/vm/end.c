@@ -1,15 +1,79 @@
 #include "vm/machine.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 
-void end_wait(struct vm *vm, const struct vm_watch *watch) {
+/* -- whoever waits ------------------------------------------------------------------------------ */
+
+static void waiter_free(struct vm_waiter *w) {
+        sd_event_source_disable_unref(w->timer);
+        free(w);
+}
+
+static void waiter_remove(struct vm *vm, struct vm_waiter *w) {
+        struct vm_waiter **at = &vm->waiters;
+
+        while (*at != w)
+                at = &(*at)->next;
+        *at = w->next;
+        vm->n_waiters--;
+}
+
+/* What comes once QEMU is gone has deadlines of its own, and is not cut short by this one. */
+static int waited_enough(sd_event_source *source, uint64_t now, void *data) {
+        struct vm_waiter *w = data;
+        struct vm *vm = w->vm;
+
+        w->timer = sd_event_source_disable_unref(w->timer);
+        if (vm->process.pid <= 0)
+                return 0;
+        waiter_remove(vm, w);
+        watch_refuse(vm, &w->watch, VM_STOP_TIMEOUT, "QEMU (process %d) was told to end and has not yet",
+                     vm->process.pid);
+        waiter_free(w);
+        return 0;
+}
+
+void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us) {
+        struct vm_waiter *w, **at = &vm->waiters;
+
         if (!watch || !watch->done)
                 return;
-        vm->waiters = xrealloc(vm->waiters, vm->n_waiters + 1, sizeof(*vm->waiters));
-        vm->waiters[vm->n_waiters++] = *watch;
+        if (vm->n_waiters >= WAITERS_MAX) {
+                watch_refuse(vm, watch, VM_WRONG_STATE, "%zu others wait for the end of %s already",
+                             vm->n_waiters, vm->name);
+                return;
+        }
+        while (*at)
+                at = &(*at)->next;
+        w = *at = xcalloc(1, sizeof(*w));
+        *w = (struct vm_waiter){ .vm = vm, .watch = *watch, .since_us = clock_monotonic_us() };
+        vm->n_waiters++;
+        if (deadline_us)
+                (void) sd_event_add_time(vm->env->loop, &w->timer, CLOCK_MONOTONIC, deadline_us, 1000,
+                                         waited_enough, w);
 }
+
+/* The answer to one may bring the next: those that are there now. */
+static void waiters_answer(struct vm *vm, struct vm_result result) {
+        struct vm_waiter *w = TAKE_PTR(vm->waiters), *next;
+
+        vm->n_waiters = 0;
+        for (; w; w = next) {
+                next = w->next;
+                result.seconds = (double) (clock_monotonic_us() - w->since_us) / 1e6;
+                w->watch.done(vm, &result, w->watch.data);
+                waiter_free(w);
+        }
+}
+
+void end_refuse(struct vm *vm, enum vm_outcome outcome, const char *message) {
+        waiters_answer(vm, (struct vm_result){ .outcome = outcome, .message = message });
+}
+
+/* -- the end ------------------------------------------------------------------------------------ */
 
 static void release_qemu(struct vm *vm) {
         vm_timer_off(vm);
@@ -27,6 +91,7 @@ static void release_qemu(struct vm *vm) {
         vm->qmp_ready = false;
         vm->qmp_losses = 0;
         vm->drained = 0;
+        vm->killed = false;
         console_stop(vm);
         process_done(&vm->process);
         vm->process = PROCESS_INIT;
@@ -56,17 +121,6 @@ static void release_start(struct vm *vm) {
         vm->stop_force = false;
         vm->boot_us = vm->pressed_us = 0;
         vm->ran = false;
-}
-
-static void waiters_answer(struct vm *vm) {
-        struct vm_watch *waiters = TAKE_PTR(vm->waiters);
-        size_t n = vm->n_waiters;
-        struct vm_result result = { .outcome = VM_DONE, .note = vm->undo_note };
-
-        vm->n_waiters = 0;
-        for (size_t i = 0; i < n; i++)
-                waiters[i].done(vm, &result, waiters[i].data);
-        free(waiters);
 }
 
 static void operation_answer(struct vm *vm, enum vm_state state, const char *reason) {
@@ -120,18 +174,12 @@ void end_finish(struct vm *vm) {
         vm_set_state(vm, state, why);
         adoption_done(vm);
         operation_answer(vm, state, why ? why : "unknown");
-        waiters_answer(vm);
+        waiters_answer(vm, (struct vm_result){ .outcome = VM_DONE, .note = vm->undo_note });
         free(TAKE_PTR(vm->undo_note));
 }
 
 void end_give_up(struct vm *vm, const char *message) {
-        struct vm_watch *waiters = TAKE_PTR(vm->waiters);
-        size_t n = vm->n_waiters;
-
-        vm->n_waiters = 0;
         vm_warn(vm, "%s", message);
         operation_end(vm, VM_ERROR, message, NULL);
-        for (size_t i = 0; i < n; i++)
-                watch_refuse(vm, &waiters[i], VM_ERROR, "%s", message);
-        free(waiters);
+        end_refuse(vm, VM_ERROR, message);
 }

@@ -53,8 +53,11 @@ static int unkillable(sd_event_source *source, uint64_t now, void *data) {
         return 0;
 }
 
+/* Once more does no harm, and gives no more time: whoever waits already wants to know. */
 static void kill_now(struct vm *vm) {
-        (void) vm_timer(vm, clock_monotonic_us() + KILL_TIMEOUT_US, unkillable, NULL);
+        if (!vm->killed || !vm->timer)
+                (void) vm_timer(vm, clock_monotonic_us() + KILL_TIMEOUT_US, unkillable, NULL);
+        vm->killed = true;
         (void) process_kill(vm->process.pidfd, SIGKILL);
 }
 
@@ -74,10 +77,13 @@ void guest_end_now(struct vm *vm, enum vm_state state, const char *reason) {
 
 void guest_end(struct vm *vm, enum vm_state state, const char *reason) {
         ending_set(vm, state, reason);
-        if (!vm->qmp_ready || qmp_execute(vm->qmp, "quit", NULL, 0, NULL, NULL, NULL) < 0) {
+        if (vm->killed || !vm->qmp_ready || qmp_execute(vm->qmp, "quit", NULL, 0, NULL, NULL, NULL) < 0 ||
+            vm_timer(vm, clock_monotonic_us() + QUIT_TIMEOUT_US, quit_timeout, NULL) < 0)
                 kill_now(vm);
-                return;
-        }
+}
+
+/* It may never greet: without a time of its own this end would have none. */
+void guest_end_adopted(struct vm *vm) {
         if (vm_timer(vm, clock_monotonic_us() + QUIT_TIMEOUT_US, quit_timeout, NULL) < 0)
                 kill_now(vm);
 }

@@ -61,6 +61,16 @@ struct vm_attached {
 };
 enum { ATTACHED_MAX = 64 };
 
+/* Whoever waits for the end of a machine besides the operation. */
+struct vm_waiter {
+        struct vm *vm;
+        struct vm_watch watch;
+        uint64_t since_us;
+        sd_event_source *timer; /* a stop's time; NULL: it waits for the end itself */
+        struct vm_waiter *next;
+};
+enum { WAITERS_MAX = 256 };
+
 struct vm {
         struct vm_env *env;
         char *name;
@@ -103,6 +113,7 @@ struct vm {
 
         /* the end that is under way or expected */
         bool ending; /* QEMU was told to go: what follows is ending_state */
+        bool killed; /* by SIGKILL, and `timer` tells that it was in vain; NULL: it has told */
         enum vm_state ending_state;
         char *ending_reason; /* owned */
         bool unwinding;
@@ -114,7 +125,7 @@ struct vm {
                 pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
         bool stop_force;
 
-        struct vm_watch *waiters; /* owned: whoever waits for the end besides the operation */
+        struct vm_waiter *waiters; /* owned, in the order of their coming */
         size_t n_waiters;
 
         struct journal *journal; /* open while something is to be undone */
@@ -247,6 +258,8 @@ int guest_watch_process(struct vm *vm, struct error *err);
 void guest_end(struct vm *vm, enum vm_state state, const char *reason);
 /* The same by SIGKILL at once. */
 void guest_end_now(struct vm *vm, enum vm_state state, const char *reason);
+/* It was told so by another vored: the time that it has begins anew. */
+void guest_end_adopted(struct vm *vm);
 /* One timer per machine; replaces the last. */
 int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err);
 void vm_timer_off(struct vm *vm);
@@ -262,8 +275,11 @@ void start_fail(struct vm *vm, const char *reason);
 void start_complete(struct vm *vm);
 /* QEMU does not end: whoever waits is told, the machine stays as it is. */
 void end_give_up(struct vm *vm, const char *message);
-/* Answered with VM_DONE when the machine has ended. */
-void end_wait(struct vm *vm, const struct vm_watch *watch);
+/* Answered with VM_DONE when the machine has ended, or past deadline_us (0: none) with VM_STOP_TIMEOUT; at
+ * once with VM_WRONG_STATE when too many wait already. */
+void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us);
+/* All of them are answered so. */
+void end_refuse(struct vm *vm, enum vm_outcome outcome, const char *message);
 
 /* undo.c: the journal's kinds of entries and their undo */
 int undo_add(struct vm *vm, const char *kind, json_t *args, struct error *err);

@@ -89,13 +89,12 @@ static void options_done(struct vm_start_options *o) {
 
 /* The daemon ends: whoever waits learns it. No operation is left that a pending reply could go on with. */
 static void watches_refuse(struct vm *vm) {
+        _cleanup_free_ char *message = xasprintf("vored ends; %s is left as it is", vm->name);
         struct vm_watch watch = vm->op.watch;
 
         vm->op.watch = (struct vm_watch){ 0 };
-        watch_refuse(vm, &watch, VM_ERROR, "vored ends; %s is left as it is", vm->name);
-        for (size_t i = 0; i < vm->n_waiters; i++)
-                watch_refuse(vm, &vm->waiters[i], VM_ERROR, "vored ends; %s is left as it is", vm->name);
-        vm->n_waiters = 0;
+        watch_refuse(vm, &watch, VM_ERROR, "%s", message);
+        end_refuse(vm, VM_ERROR, message);
         vm->op.table = NULL;
 }
 
@@ -129,7 +128,6 @@ void vm_free(struct vm *vm) {
         definition_done(&vm->definition);
         options_done(&vm->options);
         json_decref(vm->addresses);
-        free(vm->waiters);
         free(vm->reason);
         free(vm->ending_reason);
         free(vm->undo_note);
@@ -331,11 +329,18 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
 /* A start that is not done: it is given up. */
 static void cancel_start(struct vm *vm, const struct vm_watch *watch) {
         vm_log_note(vm, "the start is cancelled");
-        end_wait(vm, watch);
+        end_wait(vm, watch, 0);
         if (vm->process.pid > 0)
                 guest_end_now(vm, VM_STOPPED, NULL);
         else
                 vm_end(vm, VM_STOPPED, NULL);
+}
+
+/* QEMU has its time already; if that has passed in vain, it is tried again. */
+static void await_end(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch) {
+        end_wait(vm, watch, deadline_us);
+        if (vm->process.pid > 0 && !vm->timer)
+                guest_end_now(vm, vm->ending_state, vm->ending_reason);
 }
 
 void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_watch *watch) {
@@ -349,10 +354,13 @@ void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_wat
                 cancel_start(vm, watch);
                 return;
         }
-        if (vm->state == VM_PREPARED || vm->ending) {
-                end_wait(vm, watch);
-                if (!vm->ending)
-                        vm_end(vm, VM_STOPPED, NULL);
+        if (vm->ending) {
+                await_end(vm, force ? 0 : clock_monotonic_us() + timeout_us, watch);
+                return;
+        }
+        if (vm->state == VM_PREPARED) {
+                end_wait(vm, watch, 0);
+                vm_end(vm, VM_STOPPED, NULL);
                 return;
         }
         if (!operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", watch))
@@ -376,7 +384,7 @@ void vm_kill(struct vm *vm, const struct vm_watch *watch) {
                 cancel_start(vm, watch);
                 return;
         }
-        end_wait(vm, watch);
+        end_wait(vm, watch, 0);
         if (vm->process.pid <= 0) {
                 vm_end(vm, VM_STOPPED, NULL);
                 return;

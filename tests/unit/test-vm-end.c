@@ -1,0 +1,357 @@
+/* How a machine ends, over a QEMU that hangs, does not greet, or cannot be killed (tests/fake/fake-qemu):
+ * every end has its time, everybody who waits has an answer, and the state is QEMU's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "vm/machine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WAIT_US = 20 * 1000 * 1000, SECOND_US = 1000 * 1000, ANSWERS = 400 };
+static const char definition[] = "[machine]\nname = \"vm\"\nmemory = \"64M\"\nkvm = false\n";
+
+/* --- time and SIGKILL as the tests want them --- */
+
+static unsigned speed = 1; /* timers are so much faster */
+static bool immortal;      /* SIGKILL does not reach QEMU, as if it hung in the kernel */
+
+int __real_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
+                             uint64_t accuracy, sd_event_time_handler_t fn, void *data);
+int __wrap_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
+                             uint64_t accuracy, sd_event_time_handler_t fn, void *data);
+int __real_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
+int __wrap_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
+
+int __wrap_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
+                             uint64_t accuracy, sd_event_time_handler_t fn, void *data) {
+        uint64_t now = clock_monotonic_us();
+
+        if (usec > now)
+                usec = now + (usec - now) / speed;
+        return __real_sd_event_add_time(loop, ret, clock, usec, accuracy, fn, data);
+}
+
+int __wrap_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) {
+        return immortal && sig == SIGKILL ? 0 : __real_pidfd_send_signal(pidfd, sig, info, flags);
+}
+
+/* --- a machine whose daemon has ended --- */
+
+struct answer {
+        bool there;
+        enum vm_outcome outcome;
+        char *text; /* owned: message or note */
+};
+
+struct bench {
+        struct arena *arena;
+        char folder[32];
+        char *dir, *binary; /* owned; dir: of the VM in the run-time folder */
+        struct settings *settings;
+        struct vm_env env;
+        struct process p;
+        struct vm *vm;
+        struct strbuf events; /* "state:stopping;powerdown;" */
+        bool adopted;
+        struct answer answers[ANSWERS];
+};
+
+static void on_event(struct vm *vm, const char *event, json_t *data, void *bench) {
+        struct bench *b = bench;
+        const char *state = json_get_str(data, "state", NULL);
+
+        if (!str_eq(event, "step"))
+                strbuf_addf(&b->events, "%s%s%s;", event, state ? ":" : "", state ? state : "");
+        json_decref(data);
+}
+
+static void put(const char *path, const char *text, mode_t mode) {
+        assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), mode, false, NULL), 0);
+}
+
+static int setup(void **state) {
+        struct bench *b = xcalloc(1, sizeof(*b));
+        struct settings_options options = { .config = "/dev/null" };
+        struct diags diags;
+        _cleanup_free_ char *script = NULL;
+
+        log_set_level(LOG_LEVEL_ERROR);
+        speed = 1;
+        immortal = false;
+        strcpy(b->folder, "/tmp/vore-end-XXXXXX");
+        assert_non_null(mkdtemp(b->folder));
+        b->arena = arena_new();
+        diags_init(&diags, b->arena, "vored.toml");
+        options.state_dir = arena_printf(b->arena, "%s/state", b->folder);
+        options.runtime_dir = arena_printf(b->arena, "%s/run", b->folder);
+        assert_int_equal(settings_load(b->arena, &options, &b->settings, &diags, NULL), 0);
+        b->settings->system = false;
+        b->settings->cache_dir = "/nonexistent";
+        b->env = (struct vm_env){
+                .settings = b->settings, .group = (gid_t) -1, .user = (uid_t) -1, .event = on_event, .data = b
+        };
+        assert_true(sd_event_new(&b->env.loop) >= 0);
+        b->dir = xasprintf("%s/run/vm/vm", b->folder);
+        b->binary = xasprintf("%s/fake-qemu", b->folder);
+        b->p = PROCESS_INIT;
+        assert_int_equal(file_mkdirs(b->dir, 0700, NULL), 0);
+        assert_int_equal(file_mkdirs(b->settings->log_dir, 0700, NULL), 0);
+        assert_int_equal(file_read(AT_FDCWD, TEST_FAKE_QEMU, 1 << 20, &script, NULL, NULL), 0);
+        put(b->binary, script, 0755);
+        *state = b;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct bench *b = *state;
+        siginfo_t info;
+
+        immortal = false;
+        vm_free(b->vm);
+        if (b->p.pid > 0 && process_kill(b->p.pidfd, SIGKILL) == 0)
+                (void) waitid(P_PIDFD, (id_t) b->p.pidfd, &info, WEXITED);
+        process_done(&b->p);
+        sd_event_unref(b->env.loop);
+        strbuf_done(&b->events);
+        assert_int_equal(file_remove_tree(AT_FDCWD, b->folder, NULL), 0);
+        for (size_t i = 0; i < ANSWERS; i++)
+                free(b->answers[i].text);
+        free(b->dir);
+        free(b->binary);
+        arena_free(b->arena);
+        free(b);
+        return 0;
+}
+
+static int listen_at(struct bench *b, const char *name) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", b->dir, name);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(listen(fd, 8), 0);
+        return fd;
+}
+
+static void start_qemu(struct bench *b, const char *faults) {
+        const char *const argv[] = {
+                b->binary, "-no-shutdown",     "-chardev", "socket,id=qmp,fd=3,server=on,wait=off",
+                "-qmp",    "chardev:qmp",      "-chardev", "socket,id=qmp-user,fd=4,server=on,wait=off",
+                "-qmp",    "chardev:qmp-user", NULL
+        };
+        _cleanup_free_ char *log = xasprintf("%s/qemu.log", b->folder),
+                            *config = xasprintf("%s.json", b->binary);
+        _cleanup_close_ int qmp = listen_at(b, "qmp.sock"), user = listen_at(b, "qmp-user.sock");
+        struct process_fd fds[] = { { 3, qmp }, { 4, user } };
+        struct process_spec spec = {
+                .argv = (char *const *) argv, .log_path = log, .fds = fds, .n_fds = ARRAY_SIZE(fds)
+        };
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        put(config, faults, 0644);
+        if (process_spawn(&spec, &b->p, &err) < 0 || process_release(&b->p, &err) < 0)
+                fail_msg("%s", error_text(&err));
+}
+
+/* more (stolen) is what the daemon before noted besides. */
+static void write_record(struct bench *b, json_t *more) {
+        _cleanup_free_ char *id = NULL, *state = xasprintf("%s/state.json", b->dir), *text = NULL;
+        _cleanup_free_ char *toml = xasprintf("%s/definition.toml", b->dir);
+        _cleanup_json_ json_t *stolen = more;
+
+        assert_int_equal(file_read_line(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &id), 0);
+        _cleanup_json_ json_t *j =
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:i, s:b}", "boot_id", id, "name", "vm",
+                          "state", "running", "file", "vm.toml", "directory", "/", "pid", (int) b->p.pid,
+                          "start_time", (json_int_t) b->p.start_time, "uid", -1, "ran", 1);
+        assert_int_equal(json_object_update(j, stolen), 0);
+        text = json_text(j);
+        put(state, text, 0600);
+        put(toml, definition, 0600);
+}
+
+static void on_adopted(struct vm *vm, void *bench) {
+        ((struct bench *) bench)->adopted = true;
+}
+
+static void turn(struct bench *b, const char *words) {
+        if (sd_event_run(b->env.loop, WAIT_US) <= 0)
+                fail_msg("waited for %s; events: %s", words, b->events.data ? b->events.data : "none");
+}
+
+static void run_until(struct bench *b, const bool *what, const char *words) {
+        while (!*what)
+                turn(b, words);
+}
+
+/* Lets the loop do what it has to, for a while. */
+static void run_for(struct bench *b, uint64_t us) {
+        uint64_t now, end = clock_monotonic_us() + us;
+
+        while ((now = clock_monotonic_us()) < end)
+                assert_true(sd_event_run(b->env.loop, end - now) >= 0);
+}
+
+static void adopt_as(struct bench *b, json_t *more) {
+        _cleanup_error_ struct error err = ERROR_INIT;
+
+        write_record(b, more);
+        if (vm_adopt(&b->env, "vm", on_adopted, b, &b->vm, &err) < 0)
+                fail_msg("%s", error_text(&err));
+}
+
+static void adopt(struct bench *b, const char *faults) {
+        start_qemu(b, faults);
+        adopt_as(b, json_object());
+        run_until(b, &b->adopted, "the adoption");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+}
+
+static void hang(struct bench *b) {
+        assert_int_equal(process_kill(b->p.pidfd, SIGSTOP), 0);
+}
+
+/* --- answers --- */
+
+static void on_done(struct vm *vm, const struct vm_result *result, void *data) {
+        struct answer *a = data;
+
+        assert_false(a->there);
+        a->there = true;
+        a->outcome = result->outcome;
+        a->text = xasprintf("%s%s", result->message ? result->message : "", result->note ? result->note : "");
+}
+
+static struct vm_watch watch(struct bench *b, size_t i) {
+        free(b->answers[i].text);
+        b->answers[i] = (struct answer){ 0 };
+        return (struct vm_watch){ .done = on_done, .data = &b->answers[i] };
+}
+
+static void stop(struct bench *b, double seconds, bool force, size_t i) {
+        struct vm_watch w = watch(b, i);
+
+        vm_stop(b->vm, (uint64_t) (seconds * SECOND_US), force, &w);
+}
+
+static void kill_vm(struct bench *b, size_t i) {
+        struct vm_watch w = watch(b, i);
+
+        vm_kill(b->vm, &w);
+}
+
+static void assert_answer(struct bench *b, size_t i, enum vm_outcome outcome, const char *words) {
+        const struct answer *a = &b->answers[i];
+
+        run_until(b, &a->there, "an answer");
+        if (a->outcome != outcome || !strstr(a->text, words))
+                fail_msg("answer %zu, outcome %d: %s", i, a->outcome, a->text);
+}
+
+/* --- an end that is under way --- */
+
+static json_t *ending(const char *state) {
+        return json_pack("{s:s, s:b, s:s}", "state", state, "ending", 1, "ending_state", "stopped");
+}
+
+/* It was told to go by a vored that has ended, and hangs: nobody but the clock can say that it does not. */
+static void test_an_end_is_adopted(void **state) {
+        struct bench *b = *state;
+
+        speed = 20;
+        start_qemu(b, "{}");
+        hang(b);
+        adopt_as(b, ending("stopping"));
+        stop(b, 60, true, 0);
+        run_until(b, &b->adopted, "the adoption");
+        assert_answer(b, 0, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+/* Every call has an answer, also those that come when it was given up, and a process that goes after all is
+ * an end like any other. */
+static void test_qemu_that_cannot_be_killed(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        hang(b);
+        speed = 20;
+        immortal = true;
+        kill_vm(b, 0);
+        assert_answer(b, 0, VM_ERROR, "cannot be killed");
+        stop(b, 1, false, 1);
+        stop(b, 4, false, 2);
+        stop(b, 1, true, 3);
+        assert_answer(b, 1, VM_STOP_TIMEOUT, "was told to end and has not yet");
+        assert_answer(b, 2, VM_STOP_TIMEOUT, "was told to end and has not yet");
+        assert_false(b->answers[3].there);
+        assert_answer(b, 3, VM_ERROR, "cannot be killed");
+        assert_int_equal(b->vm->n_waiters, 0);
+        assert_int_equal(vm_state(b->vm), VM_STOPPING);
+        immortal = false;
+        kill_vm(b, 4);
+        assert_answer(b, 4, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+/* Each would put it off, if it gave QEMU its whole time again. */
+static void test_killing_again_puts_nothing_off(void **state) {
+        struct bench *b = *state;
+        size_t n = 1;
+
+        adopt(b, "{}");
+        hang(b);
+        speed = 20;
+        immortal = true;
+        kill_vm(b, 0);
+        for (; !b->answers[0].there && n < 100; n++) {
+                kill_vm(b, n);
+                run_for(b, 50 * 1000);
+        }
+        assert_answer(b, 0, VM_ERROR, "cannot be killed");
+        for (size_t i = 1; i < n; i++)
+                assert_answer(b, i, VM_ERROR, "cannot be killed");
+        immortal = false;
+}
+
+static void test_so_many_may_wait(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        hang(b);
+        immortal = true;
+        for (size_t i = 0; i <= WAITERS_MAX; i++)
+                kill_vm(b, i);
+        assert_answer(b, WAITERS_MAX, VM_WRONG_STATE, "256 others wait for the end of vm already");
+        assert_false(b->answers[WAITERS_MAX - 1].there);
+        immortal = false;
+        kill_vm(b, WAITERS_MAX + 1); /* is carried out all the same */
+        assert_answer(b, WAITERS_MAX - 1, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_an_end_is_adopted),
+                TEST(test_qemu_that_cannot_be_killed),
+                TEST(test_killing_again_puts_nothing_off),
+                TEST(test_so_many_may_wait),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
