@@ -120,7 +120,7 @@ static void release_start(struct vm *vm) {
         vm->stop_deadline_us = 0;
         vm->stop_force = false;
         vm->boot_us = vm->pressed_us = 0;
-        vm->ran = false;
+        vm->ran = vm->paused = false;
 }
 
 static void operation_answer(struct vm *vm, enum vm_state state, const char *reason) {

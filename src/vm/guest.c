@@ -161,12 +161,12 @@ static void guest_shut_down(struct vm *vm, const json_t *data) {
         const char *cause = json_get_str(data, "reason", "unknown");
 
         vm_event(vm, "shutdown", json_pack("{s:s}", "reason", cause));
+        if (vm->ending)
+                return;
         if (vm->op.table == &stop_table && vm->op.step == STOP_STEP_WAIT) {
                 step_finish(vm, NULL);
                 return;
         }
-        if (vm->ending)
-                return;
         if (str_eq(cause, "guest-shutdown")) {
                 vm_log_note(vm, "the guest powered off");
                 guest_end(vm, VM_STOPPED, NULL);
@@ -189,16 +189,27 @@ static bool steady(const struct vm *vm) {
         return !vm->ending && (vm->state == VM_RUNNING || vm->state == VM_PAUSED);
 }
 
+/* One that is off is stopped as well, but not paused: QEMU was told to go then. */
+void guest_paused(struct vm *vm, bool paused) {
+        bool news = vm->paused != paused;
+
+        if (vm->ending)
+                return;
+        vm->paused = paused;
+        if (steady(vm) && paused != (vm->state == VM_PAUSED))
+                vm_set_state(vm, paused ? VM_PAUSED : VM_RUNNING, NULL);
+        else if (news)
+                record_update(vm);
+}
+
 static void guest_event(struct qmp *q, const char *name, const json_t *data, uint64_t time_us,
                         void *userdata) {
         struct vm *vm = userdata;
 
         if (str_eq(name, "SHUTDOWN"))
                 guest_shut_down(vm, data);
-        else if (str_eq(name, "STOP") && vm->state == VM_RUNNING && !vm->ending)
-                vm_set_state(vm, VM_PAUSED, NULL);
-        else if (str_eq(name, "RESUME") && vm->state == VM_PAUSED && !vm->ending)
-                vm_set_state(vm, VM_RUNNING, NULL);
+        else if (str_eq(name, "STOP") || str_eq(name, "RESUME"))
+                guest_paused(vm, str_eq(name, "STOP"));
         else if (str_eq(name, "RESET")) {
                 vm->boot_us = clock_monotonic_us();
                 vm_log_note(vm, "reset (%s)", json_get_str(data, "reason", "unknown"));
@@ -233,9 +244,10 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
         struct vm *vm = data;
         const char *status = json_get_str(reply, "status", "");
 
-        if (!reply)
+        if (!reply || vm->ending)
                 return;
         bool off = str_eq(status, "shutdown");
+        guest_paused(vm, !off && !str_eq(status, "running") && !str_eq(status, "prelaunch"));
 
         /* An adopted start: the guest may have begun, or even ended, before the one who started it. */
         if (!off && vm->op.table == &start_table) {
@@ -244,18 +256,13 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
                 step_finish(vm, NULL);
                 return;
         }
-        if (off && !vm->ending && vm->op.table != &stop_table) {
+        if (off && vm->op.table != &stop_table) {
                 vm_log_note(vm, "the guest powered off while vored was away");
                 guest_end(vm, VM_STOPPED, NULL);
         } else if (vm->op.table == &stop_table && vm->op.step < STOP_STEP_EXIT) {
                 vm->op.step = off ? STOP_STEP_EXIT : vm->op.step;
                 if (off || vm->op.step == STOP_STEP_POWERDOWN)
                         step_advance(vm);
-        } else if (steady(vm)) {
-                bool running = str_eq(status, "running");
-
-                if (running != (vm->state == VM_RUNNING))
-                        vm_set_state(vm, running ? VM_RUNNING : VM_PAUSED, NULL);
         }
         /* A guest that is off while vored learns of it: its machine ends before anybody is told its state. */
         if (!vm->ending)
@@ -283,14 +290,13 @@ static void guest_ready(struct qmp *q, const char *version, void *data) {
 
         vm->qmp_ready = true;
         vm->qmp_losses = 0;
+        if (vm->ending) {
+                guest_end(vm, vm->ending_state, vm->ending_reason);
+                return;
+        }
         if (vm->op.table == &start_table && vm->op.step == START_STEP_CONNECT && vm->plan) {
                 vm_timer_off(vm);
                 step_finish(vm, NULL);
-                return;
-        }
-        if (vm->ending) {
-                _cleanup_free_ char *reason = TAKE_PTR(vm->ending_reason);
-                guest_end(vm, vm->ending_state, reason);
                 return;
         }
         if (vm->n_attached == 0 || qmp_execute(q, "qom-list", json_pack("{s:s}", "path", ATTACHED_QOM_PATH),

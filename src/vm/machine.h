@@ -107,6 +107,7 @@ struct vm {
         bool attached_known; /* this daemon has heard from QEMU which of them are there */
         bool has_console;
         bool ran;           /* it got to its first instruction */
+        bool paused;        /* QEMU says so, also while the state says something else */
         char *undo_note;    /* owned: what could not be given back, for whoever waits for the end */
         uint64_t undo_last; /* the entry that undo_add() wrote last */
         size_t next_memory; /* of the plan's shared memory, while it is made */
@@ -250,6 +251,8 @@ void hotplug_lost(struct vm *vm, const struct error *err);
 bool hotplug_settle(struct vm *vm);
 
 /* guest.c: QMP and the process */
+/* QEMU says whether its guest runs. */
+void guest_paused(struct vm *vm, bool paused);
 int guest_connect(struct vm *vm, struct error *err);
 /* Whoever waits for the state of an adopted machine is told. */
 void adoption_done(struct vm *vm);

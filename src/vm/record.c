@@ -50,6 +50,7 @@ static json_t *record_json(const struct vm *vm) {
         json_put(j, "attached", attached_to_json(vm));
         json_put_bool(j, "console", vm->has_console);
         json_put_bool(j, "ran", vm->ran);
+        json_put_bool(j, "paused", vm->paused);
         json_put_bool(j, "ending", vm->ending);
         json_put_str(j, "ending_state", vm_state_name(vm->ending_state));
         json_put_str(j, "ending_reason", vm->ending_reason);
@@ -125,6 +126,7 @@ static void record_apply(struct vm *vm, const json_t *j) {
         attached_from_json(vm, json_object_get(j, "attached"));
         vm->has_console = json_get_bool(j, "console", false);
         vm->ran = json_get_bool(j, "ran", false);
+        vm->paused = json_get_bool(j, "paused", vm->state == VM_PAUSED);
         vm->ending = json_get_bool(j, "ending", false);
         vm->ending_state = state_parse(json_get_str(j, "ending_state", "failed"));
         vm->ending_reason = text_or_null(j, "ending_reason");

@@ -351,8 +351,10 @@ static void vcpus_known(struct qmp *q, const json_t *reply, const struct error *
         _cleanup_error_ struct error none = ERROR_INIT;
 
         vm->vcpus_asked = false;
+        if (vm->op.table != &start_table || vm->ending)
+                return;
         vm_timer_off(vm);
-        if (vm->op.table != &start_table || vm->ending || closing(vm, err))
+        if (closing(vm, err))
                 return;
         if (reply && json_array_size(reply) == 0)
                 error_set(&none, -EPROTO, "QEMU has no virtual CPU");
@@ -433,7 +435,7 @@ void start_complete(struct vm *vm) {
         }
         vm->ran = true;
         vm->boot_us = clock_monotonic_us();
-        vm_set_state(vm, VM_RUNNING, NULL);
+        vm_set_state(vm, vm->paused ? VM_PAUSED : VM_RUNNING, NULL);
         adoption_done(vm);
         plan_free(vm->plan);
         vm->plan = NULL;

@@ -11,8 +11,12 @@ enum { BOOT_US = 60 * 1000 * 1000 }; /* so long a guest may be deaf */
 static void pressed(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
         struct vm *vm = data;
 
-        /* The guest may be off before the answer to the button comes. */
-        if (vm->op.table == &stop_table && vm->op.step == STOP_STEP_POWERDOWN)
+        /* The guest may be off, or QEMU told to go, before the answer to the button comes. */
+        if (vm->op.table != &stop_table || vm->op.step != STOP_STEP_POWERDOWN || vm->ending)
+                return;
+        /* A monitor that is lost says nothing of the guest: QEMU's end does, or its next connection, or the
+         * deadline. */
+        if (reply || err->code != -ECONNRESET)
                 step_finish(vm, reply ? NULL : err);
 }
 
@@ -93,6 +97,6 @@ void stop_fail(struct vm *vm, const char *reason) {
         vm_timer_off(vm);
         vm_log_note(vm, "not stopped: %s", reason);
         vm->stop_deadline_us = 0;
-        vm_set_state(vm, VM_RUNNING, NULL);
+        vm_set_state(vm, vm->paused ? VM_PAUSED : VM_RUNNING, NULL);
         operation_end(vm, timeout ? VM_STOP_TIMEOUT : VM_ERROR, reason, NULL);
 }

@@ -410,10 +410,8 @@ static void shot_answered(struct qmp *q, const json_t *reply, const struct error
         struct shot *shot = data;
         struct vm *vm = shot->vm;
 
-        if (reply && str_eq(shot->command, "stop") && vm->state == VM_RUNNING)
-                vm_set_state(vm, VM_PAUSED, NULL);
-        if (reply && str_eq(shot->command, "cont") && vm->state == VM_PAUSED)
-                vm_set_state(vm, VM_RUNNING, NULL);
+        if (reply && !str_eq(shot->command, "system_reset"))
+                guest_paused(vm, str_eq(shot->command, "stop"));
         if (reply)
                 watch_note(vm, &shot->watch, NULL);
         else

@@ -197,6 +197,11 @@ static void run_until(struct bench *b, const bool *what, const char *words) {
                 turn(b, words);
 }
 
+static void run_until_event(struct bench *b, const char *event) {
+        while (!b->events.data || !strstr(b->events.data, event))
+                turn(b, event);
+}
+
 /* Lets the loop do what it has to, for a while. */
 static void run_for(struct bench *b, uint64_t us) {
         uint64_t now, end = clock_monotonic_us() + us;
@@ -343,6 +348,86 @@ static void test_so_many_may_wait(void **state) {
         assert_int_equal(vm_state(b->vm), VM_STOPPED);
 }
 
+/* --- a kill beside a stop --- */
+
+/* Its monitor breaks when it is killed, which is not an answer to the power button. */
+static void test_killed_while_it_is_stopped(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        hang(b);
+        stop(b, 60, false, 0);
+        kill_vm(b, 1);
+        kill_vm(b, 2);
+        assert_answer(b, 0, VM_DONE, "");
+        assert_answer(b, 1, VM_DONE, "");
+        assert_non_null(strstr(b->events.data, "state:stopping;state:stopped;"));
+        assert_null(strstr(b->events.data, "state:running;"));
+}
+
+/* Nor does it take away the time after which an end counts as failed. */
+static void test_monitor_breaks_while_it_is_killed(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{\"slow\": {\"system_powerdown\": 0.05}, \"garbage\": \"system_powerdown\"}");
+        speed = 20;
+        immortal = true;
+        stop(b, 60, false, 0);
+        kill_vm(b, 1);
+        assert_answer(b, 0, VM_ERROR, "cannot be killed");
+        assert_answer(b, 1, VM_ERROR, "cannot be killed");
+        assert_int_equal(vm_state(b->vm), VM_STOPPING);
+}
+
+/* --- paused meanwhile --- */
+
+static void on_reply(const json_t *reply, const struct error *err, void *data) {
+        struct answer *a = data;
+
+        assert_false(a->there);
+        a->there = true;
+        a->outcome = reply ? VM_DONE : VM_ERROR;
+        a->text = reply ? json_text((json_t *) reply) : xstrdup(error_text(err));
+}
+
+static void qmp(struct bench *b, const char *command, size_t i) {
+        (void) watch(b, i);
+        vm_qmp(b->vm, command, on_reply, &b->answers[i]);
+}
+
+static void test_paused_while_it_is_stopped(void **state) {
+        struct bench *b = *state;
+        struct vm_watch w;
+
+        adopt(b, "{\"ignore\": [\"system_powerdown\"]}");
+        stop(b, 0.5, false, 0);
+        run_until_event(b, "powerdown;");
+        qmp(b, "stop", 1);
+        assert_answer(b, 1, VM_DONE, "return");
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "did not react to the power button");
+        assert_int_equal(vm_state(b->vm), VM_PAUSED);
+        w = watch(b, 2);
+        vm_resume(b->vm, &w);
+        assert_answer(b, 2, VM_DONE, "");
+        assert_string_equal(b->answers[2].text, "");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+}
+
+/* A stop resumes it, as a guest that does not run cannot react. */
+static void test_a_paused_one_is_stopped_in_vain(void **state) {
+        struct bench *b = *state;
+        struct vm_watch w;
+
+        adopt(b, "{\"ignore\": [\"system_powerdown\"]}");
+        w = watch(b, 0);
+        vm_pause(b->vm, &w);
+        assert_answer(b, 0, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_PAUSED);
+        stop(b, 0.2, false, 1);
+        assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -351,6 +436,10 @@ int main(void) {
                 TEST(test_qemu_that_cannot_be_killed),
                 TEST(test_killing_again_puts_nothing_off),
                 TEST(test_so_many_may_wait),
+                TEST(test_killed_while_it_is_stopped),
+                TEST(test_monitor_breaks_while_it_is_killed),
+                TEST(test_paused_while_it_is_stopped),
+                TEST(test_a_paused_one_is_stopped_in_vain),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
