@@ -30,8 +30,12 @@ static int waited_enough(sd_event_source *source, uint64_t now, void *data) {
         if (vm->process.pid <= 0)
                 return 0;
         waiter_remove(vm, w);
-        watch_refuse(vm, &w->watch, VM_STOP_TIMEOUT, "QEMU (process %d) was told to end and has not yet",
-                     vm->process.pid);
+        if (vm->ending)
+                watch_refuse(vm, &w->watch, VM_STOP_TIMEOUT,
+                             "QEMU (process %d) was told to end and has not yet", vm->process.pid);
+        else
+                watch_refuse(vm, &w->watch, VM_STOP_TIMEOUT,
+                             "the guest has not reacted to the power button yet; another stop waits on");
         waiter_free(w);
         return 0;
 }
@@ -79,6 +83,7 @@ static void release_qemu(struct vm *vm) {
         vm_timer_off(vm);
         vm->claim_waits = false;
         detach_timer_off(vm);
+        vm->reconnect_timer = sd_event_source_disable_unref(vm->reconnect_timer);
         /* A device that is on its way back goes on there. */
         if (!vm->undo_kind) {
                 work_cancel(vm->work);
@@ -117,7 +122,7 @@ static void release_start(struct vm *vm) {
         vm->ending = false;
         free(vm->ending_reason);
         vm->ending_reason = NULL;
-        vm->stop_deadline_us = 0;
+        vm->stop_deadline_us = vm->next_stop_us = 0;
         vm->stop_force = false;
         vm->boot_us = vm->pressed_us = 0;
         vm->ran = vm->paused = false;

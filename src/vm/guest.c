@@ -260,8 +260,11 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
                 vm_log_note(vm, "the guest powered off while vored was away");
                 guest_end(vm, VM_STOPPED, NULL);
         } else if (vm->op.table == &stop_table && vm->op.step < STOP_STEP_EXIT) {
+                /* The button waited for the monitor, if it was not pressed between question and answer. */
+                bool press = vm->op.step == STOP_STEP_POWERDOWN && vm->op.waiting == 0;
+
                 vm->op.step = off ? STOP_STEP_EXIT : vm->op.step;
-                if (off || vm->op.step == STOP_STEP_POWERDOWN)
+                if (off || press)
                         step_advance(vm);
         }
         /* A guest that is off while vored learns of it: its machine ends before anybody is told its state. */
@@ -308,13 +311,22 @@ static int reconnect(sd_event_source *source, uint64_t now, void *data) {
         struct vm *vm = data;
         _cleanup_error_ struct error err = ERROR_INIT;
 
-        vm_timer_off(vm);
+        vm->reconnect_timer = sd_event_source_disable_unref(vm->reconnect_timer);
+        if (vm->ending || vm->qmp)
+                return 0;
         if (guest_connect(vm, &err) < 0) {
                 vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works",
                         error_text(&err));
                 hotplug_lost(vm, &err);
         }
         return 0;
+}
+
+/* What is under way may need the monitor, and nothing else waits for its return. */
+static void reconnect_later(struct vm *vm) {
+        sd_event_source_disable_unref(TAKE_PTR(vm->reconnect_timer));
+        (void) sd_event_add_time(vm->env->loop, &vm->reconnect_timer, CLOCK_MONOTONIC,
+                                 clock_monotonic_us() + RECONNECT_US, 1000, reconnect, vm);
 }
 
 static void guest_closed(struct qmp *q, const struct error *err, void *data) {
@@ -325,8 +337,8 @@ static void guest_closed(struct qmp *q, const struct error *err, void *data) {
         vm->qmp_ready = false;
         if (vm->ending || err->code == -ECONNRESET) {
                 /* Most likely its process ends: the pidfd tells. Otherwise one more try. */
-                if (!vm->ending && steady(vm) && vm->qmp_losses++ == 0)
-                        (void) vm_timer(vm, clock_monotonic_us() + RECONNECT_US, reconnect, NULL);
+                if (!vm->ending && (steady(vm) || vm->op.table == &stop_table) && vm->qmp_losses++ == 0)
+                        reconnect_later(vm);
                 else
                         hotplug_lost(vm, err);
                 return;

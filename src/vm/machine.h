@@ -96,8 +96,8 @@ struct vm {
         unsigned qmp_losses;
         unsigned drained; /* QEMU is gone; its monitor had so many more turns of the loop */
         sd_event_source *pidfd_source, *report_source, *timer;
-        sd_event_source
-                *detach_timer; /* the guest's time to let go: beside `timer`, which a lost monitor takes */
+        sd_event_source *detach_timer;    /* the guest's time to let go, beside `timer` */
+        sd_event_source *reconnect_timer; /* the monitor was lost */
         sd_bus_slot *scope_slot;
         uint64_t log_offset;          /* where this start's part of the log begins */
         json_t *disks;                /* owned: the plan's, kept over adoption */
@@ -125,6 +125,7 @@ struct vm {
         uint64_t boot_us,
                 pressed_us; /* the guest began to boot; its power button was pressed; 0: not by this vored */
         bool stop_force;
+        uint64_t next_stop_us; /* the deadline of a stop with force that waits for the operation; 0: none */
 
         struct vm_waiter *waiters; /* owned, in the order of their coming */
         size_t n_waiters;
@@ -189,10 +190,15 @@ enum { START_STEPS_PREPARE = START_STEP_SOCKETS };
 
 /* stop.c */
 extern const struct step_table stop_table;
+void stop_begin(struct vm *vm, uint64_t deadline_us, bool force, const struct vm_watch *watch);
+/* A stop is under way: both are one from now on, and each has its answer in its own time. */
+void stop_join(struct vm *vm, uint64_t deadline_us, bool force, const struct vm_watch *watch);
+/* Another operation is under way: a stop with force begins after it, or ends QEMU when its time is over. */
+void stop_queue(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch);
+/* An operation has ended. True: a stop that waited for that begins. */
+bool stop_next(struct vm *vm);
 /* From the beginning of a stop, also of an adopted one. */
 int stop_arm(struct vm *vm, struct error *err);
-/* A step of stop failed: the machine runs on. */
-void stop_fail(struct vm *vm, const char *reason);
 enum { STOP_STEP_POWERDOWN, STOP_STEP_WAIT, STOP_STEP_EXIT, STOP_STEP_COUNT };
 
 /* attached.c: the list of devices that came later */

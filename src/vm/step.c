@@ -53,6 +53,7 @@ bool operation_begin(struct vm *vm, const struct step_table *table, size_t first
                 .name = name,
                 .watch = watch ? *watch : (struct vm_watch){ 0 },
                 .began_us = clock_monotonic_us(),
+                .step_began_us = clock_monotonic_us(),
                 .step = first,
                 .last = last,
                 .steps = json_array(),
@@ -146,7 +147,7 @@ void operation_end(struct vm *vm, enum vm_outcome outcome, const char *message, 
         json_decref(op.faults);
         json_decref(op.devices);
         free(op.failure);
-        if (hotplug_settle(vm))
+        if (stop_next(vm) || hotplug_settle(vm))
                 return;
         adoption_done(vm);
         if (vm->env->idle)

@@ -104,6 +104,7 @@ void vm_free(struct vm *vm) {
         vm_timer_off(vm);
         work_cancel(vm->work);
         detach_timer_off(vm);
+        sd_event_source_disable_unref(vm->reconnect_timer);
         sd_event_source_disable_unref(vm->pidfd_source);
         sd_event_source_disable_unref(vm->report_source);
         sd_bus_slot_unref(vm->scope_slot);
@@ -140,6 +141,8 @@ int vm_discard(struct vm *vm, struct error *err) {
 
         if (vm_active(vm) || vm->state == VM_PREPARED || vm->op.table)
                 return error_set(err, -EBUSY, "%s is %s", vm->name, vm_state_name(vm->state));
+        if (vm->unwinding)
+                return error_set(err, -EBUSY, "%s is just ending", vm->name);
         console_free(vm);
         memory_discard(vm);
         return file_remove_tree(AT_FDCWD, dir, err);
@@ -310,7 +313,7 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
                 watch_note(vm, watch, "it is prepared already");
                 return;
         }
-        if (vm->ending) {
+        if (vm->ending || vm->unwinding) {
                 watch_refuse(vm, watch, VM_WRONG_STATE, "%s is just ending", vm->name);
                 return;
         }
@@ -344,35 +347,23 @@ static void await_end(struct vm *vm, uint64_t deadline_us, const struct vm_watch
 }
 
 void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_watch *watch) {
-        _cleanup_error_ struct error err = ERROR_INIT;
+        uint64_t deadline_us = clock_monotonic_us() + timeout_us;
 
-        if (is_off(vm)) {
+        if (is_off(vm))
                 watch_note(vm, watch, "it is not running");
-                return;
-        }
-        if (vm->op.table == &start_table) {
+        else if (vm->op.table == &start_table)
                 cancel_start(vm, watch);
-                return;
-        }
-        if (vm->ending) {
-                await_end(vm, force ? 0 : clock_monotonic_us() + timeout_us, watch);
-                return;
-        }
-        if (vm->state == VM_PREPARED) {
+        else if (vm->ending)
+                await_end(vm, force ? 0 : deadline_us, watch);
+        else if (vm->state == VM_PREPARED) {
                 end_wait(vm, watch, 0);
                 vm_end(vm, VM_STOPPED, NULL);
-                return;
-        }
-        if (!operation_begin(vm, &stop_table, 0, STOP_STEP_COUNT, "stop", watch))
-                return;
-        vm->stop_deadline_us = clock_monotonic_us() + timeout_us;
-        vm->stop_force = force;
-        vm_set_state(vm, VM_STOPPING, NULL);
-        vm_log_note(vm, "stop: the power button is pressed");
-        if (stop_arm(vm, &err) < 0)
-                stop_fail(vm, error_text(&err));
+        } else if (vm->op.table == &stop_table)
+                stop_join(vm, deadline_us, force, watch);
+        else if (vm->op.table && force)
+                stop_queue(vm, deadline_us, watch);
         else
-                step_advance(vm);
+                stop_begin(vm, deadline_us, force, watch);
 }
 
 void vm_kill(struct vm *vm, const struct vm_watch *watch) {

@@ -163,7 +163,8 @@ struct vm_start_options {
 };
 
 void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_watch *watch);
-/* timeout_us: then it runs on (VM_STOP_TIMEOUT), or with force is ended. */
+/* timeout_us: then it runs on (VM_STOP_TIMEOUT), or with force is ended. Joins a stop that is under way; with
+ * force it also waits for any other operation, within timeout_us. */
 void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_watch *watch);
 void vm_kill(struct vm *vm, const struct vm_watch *watch);
 void vm_pause(struct vm *vm, const struct vm_watch *watch);

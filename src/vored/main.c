@@ -223,8 +223,12 @@ static int answer(struct manager *m, struct error *err) {
 static void powered_off(struct vm *vm, const struct vm_result *result, void *data) {
         struct manager *m = data;
 
+        if (result && result->outcome != VM_DONE) {
+                log_error("%s is not off: %s", vm_name(vm), result->message);
+                m->not_off++;
+        }
         if (--m->powering_off == 0)
-                (void) sd_event_exit(m->loop, 0);
+                (void) sd_event_exit(m->loop, m->not_off > 0);
 }
 
 static int power_off(struct manager *m) {
@@ -243,6 +247,7 @@ static int power_off(struct manager *m) {
         return 0;
 }
 
+/* The exit status, or an error. */
 static int run(struct manager *m, struct error *err) {
         uint64_t deadline = clock_monotonic_us() + ADOPTION_WAIT_US;
         int r = store_load(m, err);
@@ -269,7 +274,7 @@ static int run(struct manager *m, struct error *err) {
         if (r < 0)
                 return r;
         r = sd_event_loop(m->loop);
-        return r < 0 ? error_errno(err, r, "the event loop failed") : 0;
+        return r < 0 ? error_errno(err, r, "the event loop failed") : r;
 }
 
 static void manager_done(struct manager *m) {
@@ -325,5 +330,5 @@ int main(int argc, char **argv) {
         if (r < 0)
                 log_error("%s", error_text(&err));
         manager_done(&m);
-        return r < 0 ? 1 : 0;
+        return r < 0 ? 1 : r;
 }

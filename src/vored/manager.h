@@ -32,9 +32,9 @@ struct manager {
         bool answering;   /* the socket is served */
         bool activated;   /* the socket was handed over: never unlinked */
         int listen_fd, lock_fd, runtime_lock_fd;
-        uint64_t power_off_us; /* --power-off: no daemon, but the end of all machines */
-        size_t powering_off;
-        char **auto_start; /* owned: names still to be started, in order */
+        uint64_t power_off_us;        /* --power-off: no daemon, but the end of all machines */
+        size_t powering_off, not_off; /* that still go; that could not be ended */
+        char **auto_start;            /* owned: names still to be started, in order */
         size_t n_auto_start;
         char *auto_starting;     /* owned: the one under way, NULL: none */
         struct reserve *reserve; /* owned */

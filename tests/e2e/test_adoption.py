@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -245,6 +246,47 @@ def test_power_off_without_a_daemon(any_world, button):
     assert not alive(pid) and not world.socket.exists()
     world.start()
     assert world.state_of() == "stopped"
+
+
+def test_power_off_takes_over_a_stop(world):
+    """Of the vored before, which had more time for it, and no force."""
+    console = world.boot()
+    pid = world.listed()["pid"]
+    console.say("ignore")
+    console.wait("ignoring")
+    stop = world.popen("stop", "vm", "--timeout", "600", stderr=subprocess.DEVNULL)
+    console.wait("power button ignored")
+    world.end()
+    assert stop.wait(PATIENCE) in (1, 3)
+    assert world.launch("--power-off", "1").wait(PATIENCE) == 0
+    assert not alive(pid)
+    world.start()
+    assert world.state_of() == "stopped"
+
+
+def test_power_off_of_a_qemu_that_hangs(world):
+    world.boot()
+    pid = world.listed()["pid"]
+    world.end()
+    os.kill(pid, signal.SIGSTOP)
+    assert world.launch("--power-off", "1").wait(PATIENCE) == 0
+    assert not alive(pid)
+    world.start()
+    assert world.state_of() == "stopped"
+
+
+def test_a_kill_goes_on_in_the_next_vored(world):
+    """Also of a QEMU that hangs, which never greets it."""
+    world.boot()
+    pid = world.listed()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    kill = world.popen("kill", "vm", stderr=subprocess.DEVNULL)
+    world.wait_state("stopping")
+    world.end(signal.SIGKILL)
+    assert kill.wait(PATIENCE) in (1, 3)
+    world.start()
+    world.wait_state("stopped")
+    assert not alive(pid)
 
 
 def test_power_off_beside_a_daemon_does_nothing(world):

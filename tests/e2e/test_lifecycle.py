@@ -1,5 +1,8 @@
 """A VM's life, as an ordinary user's and as root's daemon runs it."""
+import os
 import re
+import signal
+import subprocess
 
 import pytest
 
@@ -199,6 +202,28 @@ def test_one_operation_at_a_time(world):
     world.vore("kill", "vm").ok()
     assert stop.wait(20) in (0, 1)
     assert world.state_of() == "stopped"
+
+
+def test_stop_all_with_force_joins_a_stop(world):
+    """As the host's shutdown does it, whatever is under way."""
+    console = world.boot()
+    console.say("ignore")
+    console.wait("ignoring")
+    stop = world.popen("stop", "vm", "--timeout", "600", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    console.wait("power button ignored")
+    world.vore("stop", "--all", "--timeout", "1", "--force").ok()
+    assert stop.wait(20) == 0
+    assert world.state_of() == "stopped" and world.qemus() == []
+
+
+def test_a_qemu_that_hangs_is_stopped_with_force(world):
+    world.boot()
+    pid = world.listed()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    world.vore("stop", "vm", "--timeout", "1").failed(1, "does not answer", "vore kill vm")
+    assert world.state_of() == "running"
+    world.vore("stop", "vm", "--timeout", "1", "--force").ok()
+    assert world.state_of() == "stopped" and not alive(pid)
 
 
 def test_a_client_that_goes_away_cancels_nothing(world):

@@ -147,11 +147,14 @@ static int listen_at(struct bench *b, const char *name) {
 }
 
 static void start_qemu(struct bench *b, const char *faults) {
-        const char *const argv[] = {
-                b->binary, "-no-shutdown",     "-chardev", "socket,id=qmp,fd=3,server=on,wait=off",
-                "-qmp",    "chardev:qmp",      "-chardev", "socket,id=qmp-user,fd=4,server=on,wait=off",
-                "-qmp",    "chardev:qmp-user", NULL
-        };
+        const char *const argv[] = { b->binary,  "-no-shutdown",
+                                     "-chardev", "socket,id=qmp,fd=3,server=on,wait=off",
+                                     "-qmp",     "chardev:qmp",
+                                     "-chardev", "socket,id=qmp-user,fd=4,server=on,wait=off",
+                                     "-qmp",     "chardev:qmp-user",
+                                     "-device",  "pcie-root-port,id=hotplug0",
+                                     "-device",  "vfio-pci,id=attached-0000-0b-00.0,bus=hotplug0",
+                                     NULL };
         _cleanup_free_ char *log = xasprintf("%s/qemu.log", b->folder),
                             *config = xasprintf("%s.json", b->binary);
         _cleanup_close_ int qmp = listen_at(b, "qmp.sock"), user = listen_at(b, "qmp-user.sock");
@@ -202,6 +205,15 @@ static void run_until_event(struct bench *b, const char *event) {
                 turn(b, event);
 }
 
+/* How often QEMU was told to press the power button. */
+static size_t presses(const struct bench *b) {
+        size_t n = 0;
+
+        for (const char *at = b->events.data; at && (at = strstr(at, "powerdown;")); at++)
+                n++;
+        return n;
+}
+
 /* Lets the loop do what it has to, for a while. */
 static void run_for(struct bench *b, uint64_t us) {
         uint64_t now, end = clock_monotonic_us() + us;
@@ -227,6 +239,10 @@ static void adopt(struct bench *b, const char *faults) {
 
 static void hang(struct bench *b) {
         assert_int_equal(process_kill(b->p.pidfd, SIGSTOP), 0);
+}
+
+static void go_on(struct bench *b) {
+        assert_int_equal(process_kill(b->p.pidfd, SIGCONT), 0);
 }
 
 /* --- answers --- */
@@ -256,6 +272,20 @@ static void kill_vm(struct bench *b, size_t i) {
         struct vm_watch w = watch(b, i);
 
         vm_kill(b->vm, &w);
+}
+
+static void on_reply(const json_t *reply, const struct error *err, void *data) {
+        struct answer *a = data;
+
+        assert_false(a->there);
+        a->there = true;
+        a->outcome = reply ? VM_DONE : VM_ERROR;
+        a->text = reply ? json_text((json_t *) reply) : xstrdup(error_text(err));
+}
+
+static void qmp(struct bench *b, const char *command, size_t i) {
+        (void) watch(b, i);
+        vm_qmp(b->vm, command, on_reply, &b->answers[i]);
 }
 
 static void assert_answer(struct bench *b, size_t i, enum vm_outcome outcome, const char *words) {
@@ -348,6 +378,177 @@ static void test_so_many_may_wait(void **state) {
         assert_int_equal(vm_state(b->vm), VM_STOPPED);
 }
 
+/* --- a stop without a monitor --- */
+
+/* QEMU may listen again; if it does not, the stop's time is the answer. */
+static void test_monitor_that_never_greets(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"greet\": \"never\"}");
+        adopt_as(b, json_pack("{s:s}", "state", "paused"));
+        stop(b, 0.2, false, 0);
+        assert_false(b->answers[0].there);
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "QEMU's monitor cannot be reached: vore kill vm");
+        assert_int_equal(vm_state(b->vm), VM_PAUSED);
+        stop(b, 0.2, true, 1);
+        assert_answer(b, 1, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+static void test_monitor_that_greets_late(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"slow\": {\"greeting\": 0.2}}");
+        adopt_as(b, json_object());
+        stop(b, 20, false, 0);
+        assert_answer(b, 0, VM_DONE, "");
+        assert_int_equal(presses(b), 1);
+        assert_true(b->adopted);
+}
+
+/* Its state is still being asked for when the button is pressed. */
+static void test_pressed_once(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"slow\": {\"query-status\": 0.1}, \"ignore\": [\"system_powerdown\"]}");
+        adopt_as(b, json_object());
+        run_until(b, &b->vm->qmp_ready, "the monitor");
+        stop(b, 0.4, false, 0);
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "did not react to the power button");
+        assert_int_equal(presses(b), 1);
+}
+
+static void test_monitor_is_lost_at_the_button(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{\"close\": \"system_powerdown\"}");
+        stop(b, 20, false, 0);
+        assert_answer(b, 0, VM_DONE, "");
+        assert_int_equal(presses(b), 1);
+}
+
+/* What it did not hear in the time of a stop that failed, it does not do later. */
+static void test_hung_while_it_is_stopped(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        hang(b);
+        stop(b, 0.2, false, 0);
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "QEMU's monitor does not answer: vore kill vm");
+        run_for(b, 50 * 1000);
+        go_on(b);
+        qmp(b, "query-status", 1);
+        assert_answer(b, 1, VM_DONE, "running");
+        assert_int_equal(presses(b), 0);
+        stop(b, 20, false, 2);
+        assert_answer(b, 2, VM_DONE, "");
+}
+
+static void test_qemu_refuses_the_button(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{\"refuse\": {\"system_powerdown\": \"no flux\"}}");
+        stop(b, 20, false, 0);
+        assert_answer(b, 0, VM_ERROR, "no flux");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+        stop(b, 0.2, true, 1);
+        assert_answer(b, 1, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+/* --- a stop beside a stop --- */
+
+#define DEAF "{\"ignore\": [\"system_powerdown\"]}"
+
+static void test_force_joins(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, DEAF);
+        stop(b, 60, false, 0);
+        run_until_event(b, "powerdown;");
+        stop(b, 60, true, 1);
+        stop(b, 0.2, true, 2);
+        stop(b, 40, true, 3);
+        for (size_t i = 0; i < 4; i++)
+                assert_answer(b, i, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+        assert_int_equal(presses(b), 1);
+}
+
+/* Each has its answer in its own time. */
+static void test_later_deadlines_join(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, DEAF);
+        stop(b, 0.2, false, 0);
+        stop(b, 0.6, false, 1);
+        stop(b, 0.4, false, 2);
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "another stop waits on");
+        assert_false(b->answers[2].there);
+        assert_answer(b, 2, VM_STOP_TIMEOUT, "another stop waits on");
+        assert_false(b->answers[1].there);
+        assert_int_equal(vm_state(b->vm), VM_STOPPING);
+        assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+        assert_int_equal(presses(b), 1);
+        stop(b, 0.2, false, 3);
+        stop(b, 0.4, true, 4);
+        assert_answer(b, 3, VM_STOP_TIMEOUT, "another stop waits on");
+        assert_answer(b, 4, VM_DONE, "");
+}
+
+/* Host shutdown, after a vored that was told to stop it. */
+static void test_force_joins_an_adopted_stop(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, DEAF);
+        adopt_as(b, json_pack("{s:s, s:I}", "state", "stopping", "stop_deadline_us",
+                              (json_int_t) clock_monotonic_us() + WAIT_US));
+        run_until(b, &b->adopted, "the adoption");
+        stop(b, 0.2, true, 0);
+        assert_answer(b, 0, VM_DONE, "");
+}
+
+/* --- a stop beside another operation --- */
+
+static void detach(struct bench *b, const char *faults) {
+        struct vm_watch w = watch(b, 0);
+
+        start_qemu(b, faults);
+        adopt_as(b, json_pack("{s:[{s:s, s:i, s:i, s:b, s:s, s:i, s:b}]}", "attached", "address",
+                              "0000:0b:00.0", "group", 7, "unit", 1, "complete", 1, "port", "hotplug0",
+                              "function", 0, "multifunction", 0));
+        run_until(b, &b->adopted, "the adoption");
+        vm_detach(b->vm, "0000:0b:00.0", WAIT_US, &w);
+}
+
+static void test_force_waits_for_a_detach(void **state) {
+        struct bench *b = *state;
+
+        detach(b, "{\"unplug\": 0.1}");
+        stop(b, 20, false, 1);
+        assert_answer(b, 1, VM_WRONG_STATE, "vm is busy: detach");
+        stop(b, 20, true, 2);
+        stop(b, 19, true, 3);
+        assert_answer(b, 0, VM_DONE, "");
+        assert_answer(b, 2, VM_DONE, "");
+        assert_answer(b, 3, VM_DONE, "");
+        assert_int_equal(presses(b), 1);
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+static void test_force_ends_a_detach(void **state) {
+        struct bench *b = *state;
+
+        detach(b, "{\"unplug\": \"never\"}");
+        stop(b, 20, true, 1);
+        stop(b, 0.2, true, 2);
+        assert_answer(b, 1, VM_DONE, "");
+        assert_answer(b, 2, VM_DONE, "");
+        assert_answer(b, 0, VM_ERROR, "vm ended meanwhile");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
 /* --- a kill beside a stop --- */
 
 /* Its monitor breaks when it is killed, which is not an answer to the power button. */
@@ -380,20 +581,6 @@ static void test_monitor_breaks_while_it_is_killed(void **state) {
 }
 
 /* --- paused meanwhile --- */
-
-static void on_reply(const json_t *reply, const struct error *err, void *data) {
-        struct answer *a = data;
-
-        assert_false(a->there);
-        a->there = true;
-        a->outcome = reply ? VM_DONE : VM_ERROR;
-        a->text = reply ? json_text((json_t *) reply) : xstrdup(error_text(err));
-}
-
-static void qmp(struct bench *b, const char *command, size_t i) {
-        (void) watch(b, i);
-        vm_qmp(b->vm, command, on_reply, &b->answers[i]);
-}
 
 static void test_paused_while_it_is_stopped(void **state) {
         struct bench *b = *state;
@@ -436,6 +623,17 @@ int main(void) {
                 TEST(test_qemu_that_cannot_be_killed),
                 TEST(test_killing_again_puts_nothing_off),
                 TEST(test_so_many_may_wait),
+                TEST(test_monitor_that_never_greets),
+                TEST(test_monitor_that_greets_late),
+                TEST(test_pressed_once),
+                TEST(test_monitor_is_lost_at_the_button),
+                TEST(test_hung_while_it_is_stopped),
+                TEST(test_qemu_refuses_the_button),
+                TEST(test_force_joins),
+                TEST(test_later_deadlines_join),
+                TEST(test_force_joins_an_adopted_stop),
+                TEST(test_force_waits_for_a_detach),
+                TEST(test_force_ends_a_detach),
                 TEST(test_killed_while_it_is_stopped),
                 TEST(test_monitor_breaks_while_it_is_killed),
                 TEST(test_paused_while_it_is_stopped),
