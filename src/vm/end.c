@@ -93,6 +93,8 @@ static void release_qemu(struct vm *vm) {
         vm->report_source = sd_event_source_disable_unref(vm->report_source);
         vm->scope_slot = sd_bus_slot_unref(vm->scope_slot);
         qmp_free(TAKE_PTR(vm->qmp));
+        /* One with commands under way still has their answers, and then its end. */
+        guest_leave_people(vm);
         vm->qmp_ready = false;
         vm->qmp_losses = 0;
         vm->drained = 0;

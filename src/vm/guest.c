@@ -362,52 +362,83 @@ int guest_connect(struct vm *vm, struct error *err) {
         return qmp_connect(vm->env->loop, path, &guest_ops, vm, &vm->qmp, err);
 }
 
-/* -- a person's commands ------------------------------------------------------------------------ */
+/* -- people's commands: over one connection, as QEMU serves one client at a time ------------------ */
+
+enum { PEOPLE_MAX = 64, PERSON_TIMEOUT_MS = 60 * 1000 };
 
 struct person {
-        char *command;
+        struct vm *vm;
         vm_qmp_fn fn;
         void *data;
-        bool answered;
 };
 
-static void person_answer(struct qmp *q, struct person *p, const json_t *reply, const struct error *err) {
-        if (p->answered)
+/* One that has not greeted stays: each that is given up has a place in QEMU's queue until it listens again.
+ */
+static void people_idle(struct vm *vm) {
+        if (vm->n_people == 0 && vm->people_ready)
+                guest_leave_people(vm);
+}
+
+void guest_leave_people(struct vm *vm) {
+        if (vm->n_people > 0)
                 return;
-        p->answered = true;
-        p->fn(reply, err, p->data);
-        qmp_free(q);
-        free(p->command);
-        free(p);
+        vm->people_ready = false;
+        qmp_free(TAKE_PTR(vm->people));
 }
 
 static void person_reply(struct qmp *q, const json_t *reply, const struct error *err, void *data) {
-        person_answer(q, data, reply, err);
+        _cleanup_free_ struct person *p = data;
+        _cleanup_error_ struct error deaf = ERROR_INIT;
+        struct vm *vm = p->vm;
+
+        vm->n_people--;
+        if (!reply && err->code == -ETIMEDOUT && !vm->people_ready) {
+                error_set(&deaf, err->code,
+                          "QEMU's second monitor did not answer in time: QEMU hangs, or another program "
+                          "has the monitor");
+                err = &deaf;
+        }
+        p->fn(reply, err, p->data);
+        people_idle(vm);
 }
 
-static void person_ready(struct qmp *q, const char *version, void *data) {
-        struct person *p = data;
-        _cleanup_error_ struct error err = ERROR_INIT;
+static void people_ready(struct qmp *q, const char *version, void *data) {
+        struct vm *vm = data;
 
-        if (qmp_execute_raw(q, p->command, 60 * 1000, person_reply, p, &err) < 0)
-                person_answer(q, p, NULL, &err);
+        vm->people_ready = true;
+        people_idle(vm);
 }
 
-static void person_closed(struct qmp *q, const struct error *err, void *data) {
-        person_answer(q, data, NULL, err);
+static void people_closed(struct qmp *q, const struct error *err, void *data) {
+        struct vm *vm = data;
+
+        vm->people_ready = false;
+        qmp_free(TAKE_PTR(vm->people));
+}
+
+static int people_connect(struct vm *vm, struct error *err) {
+        static const struct qmp_ops ops = { .ready = people_ready, .closed = people_closed };
+        _cleanup_free_ char *path = vm_runtime_path(vm, "qmp-user.sock");
+
+        return vm->people ? 0 : qmp_connect(vm->env->loop, path, &ops, vm, &vm->people, err);
 }
 
 void vm_qmp(struct vm *vm, const char *command, vm_qmp_fn fn, void *data) {
-        static const struct qmp_ops ops = { .ready = person_ready, .closed = person_closed };
-        _cleanup_free_ char *path = vm_runtime_path(vm, "qmp-user.sock");
         _cleanup_error_ struct error err = ERROR_INIT;
         struct person *p = xcalloc(1, sizeof(*p));
-        struct qmp *q;
+        int r;
 
-        *p = (struct person){ .command = xstrdup(command), .fn = fn, .data = data };
-        if (qmp_connect(vm->env->loop, path, &ops, p, &q, &err) < 0) {
-                fn(NULL, &err, data);
-                free(p->command);
+        *p = (struct person){ .vm = vm, .fn = fn, .data = data };
+        if (vm->n_people >= PEOPLE_MAX)
+                r = error_set(&err, -EBUSY, "%zu commands wait for QEMU already", vm->n_people);
+        else
+                r = people_connect(vm, &err);
+        if (r >= 0)
+                r = qmp_execute_raw(vm->people, command, PERSON_TIMEOUT_MS, person_reply, p, &err);
+        if (r >= 0)
+                vm->n_people++;
+        else {
                 free(p);
+                fn(NULL, &err, data);
         }
 }

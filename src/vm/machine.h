@@ -92,7 +92,10 @@ struct vm {
         int qmp_fd, qmp_user_fd, console_fd; /* listening, until QEMU has them */
         struct qmp *qmp;
         bool qmp_ready;
-        bool vcpus_asked; /* the answer is on its way */
+        bool vcpus_asked;   /* the answer is on its way */
+        struct qmp *people; /* the second monitor, while somebody's commands wait for it */
+        bool people_ready;
+        size_t n_people;
         unsigned qmp_losses;
         unsigned drained; /* QEMU is gone; its monitor had so many more turns of the loop */
         sd_event_source *pidfd_source, *report_source, *timer;
@@ -257,6 +260,8 @@ void hotplug_lost(struct vm *vm, const struct error *err);
 bool hotplug_settle(struct vm *vm);
 
 /* guest.c: QMP and the process */
+/* Nobody waits for the second monitor any more: others may have it. */
+void guest_leave_people(struct vm *vm);
 /* QEMU says whether its guest runs. */
 void guest_paused(struct vm *vm, bool paused);
 int guest_connect(struct vm *vm, struct error *err);

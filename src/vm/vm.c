@@ -115,6 +115,7 @@ void vm_free(struct vm *vm) {
         free(vm->op.failure);
         vm->op = (struct operation){ 0 };
         qmp_free(TAKE_PTR(vm->qmp));
+        qmp_free(TAKE_PTR(vm->people));
         console_free(vm);
         process_done(&vm->process);
         cleanup_closep(&vm->qmp_fd);

@@ -226,6 +226,17 @@ def test_a_qemu_that_hangs_is_stopped_with_force(world):
     assert world.state_of() == "stopped" and not alive(pid)
 
 
+def test_many_commands_for_qemu_at_once(world):
+    """Its monitor serves one client at a time."""
+    world.boot()
+    links = [world.link() for _ in range(20)]
+    for link in links:
+        link.send("Qmp", {"name": "vm", "command": "query-status"})
+    for link in links:
+        assert link.reply()["parameters"]["reply"]["return"]["status"] == "running"
+        link.close()
+
+
 def test_a_client_that_goes_away_cancels_nothing(world):
     console = world.boot()
     console.say("ignore")

@@ -25,23 +25,45 @@ static const char definition[] = "[machine]\nname = \"vm\"\nmemory = \"64M\"\nkv
 
 /* --- time and SIGKILL as the tests want them --- */
 
-static unsigned speed = 1; /* timers are so much faster */
 static bool immortal;      /* SIGKILL does not reach QEMU, as if it hung in the kernel */
+static unsigned speed = 1; /* of the clock, since: */
+static uint64_t real_us, fast_us;
 
+uint64_t __real_clock_monotonic_us(void);
+uint64_t __wrap_clock_monotonic_us(void);
 int __real_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
                              uint64_t accuracy, sd_event_time_handler_t fn, void *data);
 int __wrap_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
                              uint64_t accuracy, sd_event_time_handler_t fn, void *data);
+int __real_sd_event_source_set_time(sd_event_source *source, uint64_t usec);
+int __wrap_sd_event_source_set_time(sd_event_source *source, uint64_t usec);
 int __real_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
 int __wrap_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
 
-int __wrap_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
-                             uint64_t accuracy, sd_event_time_handler_t fn, void *data) {
+uint64_t __wrap_clock_monotonic_us(void) {
+        return fast_us + (__real_clock_monotonic_us() - real_us) * speed;
+}
+
+static uint64_t real_time(uint64_t us) {
+        return us > fast_us ? real_us + (us - fast_us) / speed : us;
+}
+
+/* Only timers that are set from now on know of it. */
+static void speed_up(unsigned factor) {
         uint64_t now = clock_monotonic_us();
 
-        if (usec > now)
-                usec = now + (usec - now) / speed;
-        return __real_sd_event_add_time(loop, ret, clock, usec, accuracy, fn, data);
+        real_us = __real_clock_monotonic_us();
+        fast_us = now;
+        speed = factor;
+}
+
+int __wrap_sd_event_add_time(sd_event *loop, sd_event_source **ret, clockid_t clock, uint64_t usec,
+                             uint64_t accuracy, sd_event_time_handler_t fn, void *data) {
+        return __real_sd_event_add_time(loop, ret, clock, real_time(usec), accuracy, fn, data);
+}
+
+int __wrap_sd_event_source_set_time(sd_event_source *source, uint64_t usec) {
+        return __real_sd_event_source_set_time(source, real_time(usec));
 }
 
 int __wrap_pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags) {
@@ -89,6 +111,7 @@ static int setup(void **state) {
         _cleanup_free_ char *script = NULL;
 
         log_set_level(LOG_LEVEL_ERROR);
+        real_us = fast_us = __real_clock_monotonic_us();
         speed = 1;
         immortal = false;
         strcpy(b->folder, "/tmp/vore-end-XXXXXX");
@@ -216,9 +239,9 @@ static size_t presses(const struct bench *b) {
 
 /* Lets the loop do what it has to, for a while. */
 static void run_for(struct bench *b, uint64_t us) {
-        uint64_t now, end = clock_monotonic_us() + us;
+        uint64_t now, end = __real_clock_monotonic_us() + us;
 
-        while ((now = clock_monotonic_us()) < end)
+        while ((now = __real_clock_monotonic_us()) < end)
                 assert_true(sd_event_run(b->env.loop, end - now) >= 0);
 }
 
@@ -306,7 +329,7 @@ static json_t *ending(const char *state) {
 static void test_an_end_is_adopted(void **state) {
         struct bench *b = *state;
 
-        speed = 20;
+        speed_up(20);
         start_qemu(b, "{}");
         hang(b);
         adopt_as(b, ending("stopping"));
@@ -323,7 +346,7 @@ static void test_qemu_that_cannot_be_killed(void **state) {
 
         adopt(b, "{}");
         hang(b);
-        speed = 20;
+        speed_up(20);
         immortal = true;
         kill_vm(b, 0);
         assert_answer(b, 0, VM_ERROR, "cannot be killed");
@@ -349,7 +372,7 @@ static void test_killing_again_puts_nothing_off(void **state) {
 
         adopt(b, "{}");
         hang(b);
-        speed = 20;
+        speed_up(20);
         immortal = true;
         kill_vm(b, 0);
         for (; !b->answers[0].there && n < 100; n++) {
@@ -571,13 +594,54 @@ static void test_monitor_breaks_while_it_is_killed(void **state) {
         struct bench *b = *state;
 
         adopt(b, "{\"slow\": {\"system_powerdown\": 0.05}, \"garbage\": \"system_powerdown\"}");
-        speed = 20;
+        speed_up(20);
         immortal = true;
         stop(b, 60, false, 0);
         kill_vm(b, 1);
         assert_answer(b, 0, VM_ERROR, "cannot be killed");
         assert_answer(b, 1, VM_ERROR, "cannot be killed");
         assert_int_equal(vm_state(b->vm), VM_STOPPING);
+}
+
+/* --- people's commands --- */
+
+/* QEMU serves one client at a time. */
+static void test_commands_at_once(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        for (size_t i = 0; i < 65; i++)
+                qmp(b, i % 2 ? "query-status" : "{\"execute\": \"query-version\", \"id\": \"mine\"}", i);
+        for (size_t i = 0; i < 64; i++)
+                assert_answer(b, i, VM_DONE, i % 2 ? "running" : "mine");
+        assert_answer(b, 64, VM_ERROR, "64 commands wait for QEMU already");
+        assert_null(b->vm->people);
+        qmp(b, "flux", 65);
+        assert_answer(b, 65, VM_DONE, "CommandNotFound");
+        qmp(b, "{", 66);
+        assert_answer(b, 66, VM_ERROR, "");
+        qmp(b, "quit", 67);
+        assert_answer(b, 67, VM_DONE, "return");
+        run_until_event(b, "state:stopped;");
+}
+
+/* They have their time there too, and no descriptor each. */
+static void test_commands_to_a_qemu_that_hangs(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, "{}");
+        hang(b);
+        speed_up(200);
+        for (size_t i = 0; i < 20; i++)
+                qmp(b, "query-status", i);
+        for (size_t i = 0; i < 20; i++)
+                assert_answer(b, i, VM_ERROR, "QEMU's second monitor did not answer in time");
+        assert_int_equal(b->vm->n_people, 0);
+        speed_up(1);
+        go_on(b);
+        qmp(b, "query-status", 20);
+        assert_answer(b, 20, VM_DONE, "running");
+        assert_null(b->vm->people);
 }
 
 /* --- paused meanwhile --- */
@@ -636,6 +700,8 @@ int main(void) {
                 TEST(test_force_ends_a_detach),
                 TEST(test_killed_while_it_is_stopped),
                 TEST(test_monitor_breaks_while_it_is_killed),
+                TEST(test_commands_at_once),
+                TEST(test_commands_to_a_qemu_that_hangs),
                 TEST(test_paused_while_it_is_stopped),
                 TEST(test_a_paused_one_is_stopped_in_vain),
         };
