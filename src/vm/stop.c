@@ -32,12 +32,15 @@ static void pressed(struct qmp *q, const json_t *reply, const struct error *err,
 }
 
 /* A paused guest could not react: it is resumed. Neither is done by a QEMU that only listens again after the
- * stop has failed. Without a monitor the next connection goes on here, or the deadline comes. */
+ * stop has failed. Without a monitor the next connection goes on here, or the deadline comes; one that was
+ * given up is tried once more. */
 static int step_powerdown(struct vm *vm, struct error *err) {
         uint64_t now = clock_monotonic_us();
         unsigned ms = vm->stop_deadline_us > now ? (unsigned) ((vm->stop_deadline_us - now) / 1000) + 1 : 1;
         struct press *press;
 
+        if (!vm->qmp && guest_connect(vm, err) < 0)
+                return error_prefix(err, "QEMU's monitor cannot be reached (vore kill %s ends it)", vm->name);
         if (!vm->qmp_ready)
                 return 1;
         press = xcalloc(1, sizeof(*press));
@@ -175,8 +178,8 @@ static int outlasted(sd_event_source *source, uint64_t now, void *data) {
 
         vm_timer_off(vm);
         vm_log_note(vm, "the time of a stop is over before its %s: it is ended", vm->op.name);
-        vm_set_state(vm, VM_STOPPING, NULL);
         guest_end(vm, VM_STOPPED, NULL);
+        vm_set_state(vm, VM_STOPPING, NULL);
         return 0;
 }
 

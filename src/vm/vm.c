@@ -382,12 +382,13 @@ void vm_kill(struct vm *vm, const struct vm_watch *watch) {
                 return;
         }
         vm_log_note(vm, "kill");
-        if (vm->state != VM_STOPPING)
-                vm_set_state(vm, VM_STOPPING, NULL);
         if (vm->ending)
                 guest_end_now(vm, VM_STOPPED, NULL);
         else
                 guest_end(vm, VM_STOPPED, NULL);
+        /* After the end is noted: "stopping" alone would be a stop for the next vored. */
+        if (vm->state != VM_STOPPING)
+                vm_set_state(vm, VM_STOPPING, NULL);
 }
 
 /* -- one command, one answer ---------------------------------------------------------------------- */

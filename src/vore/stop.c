@@ -92,40 +92,65 @@ static void one_ended(const struct fanout_call *call, void *data) {
         json_push(all->list, out);
 }
 
-static int stop_all(struct cli *c) {
-        _cleanup_json_ json_t *reply = NULL, *params = NULL;
-        struct stop_all all = { .cli = c };
-        struct fanout_call *calls;
-        const json_t *machines, *machine;
+/* Those that run or are prepared, and were not asked yet. Returns how many. */
+static size_t find_running(const json_t *machines, const json_t *params, json_t *asked,
+                           struct fanout_call *calls) {
+        const json_t *machine;
         size_t n = 0, i;
-        int r = stop_params(c, "", &params);
 
-        if (r == EXIT_DONE)
-                r = daemon_call(c, "List", NULL, &reply);
+        json_array_foreach (machines, i, machine) {
+                const char *name = json_get_str(machine, "name", ""),
+                           *state = json_get_str(machine, "state", "");
+
+                if ((!state_runs(state) && !str_eq(state, "prepared")) || json_object_get(asked, name))
+                        continue;
+                json_put_bool(asked, name, true);
+                calls[n].name = name;
+                calls[n].params = json_copy((json_t *) params);
+                json_put_str(calls[n++].params, "name", name);
+        }
+        return n;
+}
+
+/* Asks all that run now; *ret_n is how many. */
+static int stop_round(struct stop_all *all, const json_t *params, json_t *asked, size_t *ret_n) {
+        _cleanup_json_ json_t *reply = NULL;
+        _cleanup_free_ struct fanout_call *calls = NULL;
+        const json_t *machines;
+        int r = daemon_call(all->cli, "List", NULL, &reply);
+
         if (r != EXIT_DONE)
                 return r;
         machines = json_object_get(reply, "machines");
         calls = xcalloc(json_array_size(machines) + 1, sizeof(*calls));
-        json_array_foreach (machines, i, machine) {
-                const char *state = json_get_str(machine, "state", "");
+        *ret_n = find_running(machines, params, asked, calls);
+        fanout_run(all->cli->socket, "Stop", calls, *ret_n, one_ended, all);
+        for (size_t i = 0; i < *ret_n; i++)
+                fanout_call_done(&calls[i]);
+        return EXIT_DONE;
+}
 
-                if (!state_runs(state) && !str_eq(state, "prepared"))
-                        continue;
-                calls[n].name = json_get_str(machine, "name", "");
-                calls[n].params = json_copy(params);
-                json_put_str(calls[n++].params, "name", json_get_str(machine, "name", ""));
-        }
+/* One that was starting may be followed by the next of auto-start: until none is left that was not asked. */
+static int stop_all(struct cli *c) {
+        _cleanup_json_ json_t *params = NULL, *asked = json_object();
+        struct stop_all all = { .cli = c };
+        size_t n = 0;
+        int r = stop_params(c, "", &params);
+
+        if (r != EXIT_DONE)
+                return r;
         if (args_has(c->args, OPTION_JSON))
                 all.list = json_array();
-        else if (n == 0)
+        do
+                r = stop_round(&all, params, asked, &n);
+        while (r == EXIT_DONE && n > 0);
+        if (r == EXIT_DONE && !all.list && json_object_size(asked) == 0)
                 cli_note(c, "no VM is running");
-        fanout_run(c->socket, "Stop", calls, n, one_ended, &all);
-        if (all.list)
+        if (all.list && (r == EXIT_DONE || json_array_size(all.list) > 0))
                 cli_print_json(c, all.list);
-        for (i = 0; i < n; i++)
-                fanout_call_done(&calls[i]);
-        free(calls);
-        return all.code;
+        else
+                json_decref(all.list);
+        return r != EXIT_DONE ? r : all.code;
 }
 
 int verb_stop(struct cli *c) {

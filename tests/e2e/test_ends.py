@@ -115,6 +115,18 @@ def test_a_start_that_hangs_can_be_stopped(unstarted):
     assert world.state_of() in ("stopped", "loaded")
 
 
+def test_stop_all_reaches_what_starts_meanwhile(unstarted):
+    """A start that is cancelled is followed by the next one of auto-start."""
+    world = with_binary(unstarted, fake_qemu(unstarted, "exec sleep 1000"))
+    for name in ("one", "two"):
+        world.load(name, "--save", machine={"auto-start": True})
+    world.restart()
+    world.wait_state("starting", "one")
+    world.vore("stop", "--all", "--timeout", "5", "--force").ok()
+    assert {m["name"]: m["state"] for m in world.vore("list", "--json").json} == {"one": "stopped", "two": "stopped"}
+    assert world.qemus() == []
+
+
 def test_disk_that_vanished(world):
     world.load()
     (world.images / "vm.img").unlink()

@@ -403,6 +403,8 @@ static void test_so_many_may_wait(void **state) {
 
 /* --- a stop without a monitor --- */
 
+#define DEAF "{\"ignore\": [\"system_powerdown\"]}"
+
 /* QEMU may listen again; if it does not, the stop's time is the answer. */
 static void test_monitor_that_never_greets(void **state) {
         struct bench *b = *state;
@@ -450,6 +452,29 @@ static void test_monitor_is_lost_at_the_button(void **state) {
         assert_int_equal(presses(b), 1);
 }
 
+/* It was given up; a stop tries it once more. */
+static void test_monitor_was_given_up(void **state) {
+        struct bench *b = *state;
+        _cleanup_free_ char *path = xasprintf("%s/qmp.sock", b->dir), *away = xasprintf("%s.away", path);
+
+        adopt(b, DEAF);
+        qmp_free(TAKE_PTR(b->vm->qmp));
+        b->vm->qmp_ready = false;
+        assert_int_equal(rename(path, away), 0);
+        stop(b, 20, false, 0);
+        assert_answer(b, 0, VM_ERROR, "QEMU's monitor cannot be reached (vore kill vm ends it): ");
+        assert_int_equal(vm_state(b->vm), VM_RUNNING);
+        assert_int_equal(rename(away, path), 0);
+        stop(b, 0.3, false, 1);
+        assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
+        assert_int_equal(presses(b), 1);
+        assert_int_equal(rename(path, away), 0);
+        qmp_free(TAKE_PTR(b->vm->qmp));
+        b->vm->qmp_ready = false;
+        stop(b, 0.1, true, 2);
+        assert_answer(b, 2, VM_DONE, "");
+}
+
 /* What it did not hear in the time of a stop that failed, it does not do later. */
 static void test_hung_while_it_is_stopped(void **state) {
         struct bench *b = *state;
@@ -480,8 +505,6 @@ static void test_qemu_refuses_the_button(void **state) {
 }
 
 /* --- a stop beside a stop --- */
-
-#define DEAF "{\"ignore\": [\"system_powerdown\"]}"
 
 static void test_force_joins(void **state) {
         struct bench *b = *state;
@@ -691,6 +714,7 @@ int main(void) {
                 TEST(test_monitor_that_greets_late),
                 TEST(test_pressed_once),
                 TEST(test_monitor_is_lost_at_the_button),
+                TEST(test_monitor_was_given_up),
                 TEST(test_hung_while_it_is_stopped),
                 TEST(test_qemu_refuses_the_button),
                 TEST(test_force_joins),
