@@ -331,19 +331,22 @@ static void reconnect_later(struct vm *vm) {
 
 static void guest_closed(struct qmp *q, const struct error *err, void *data) {
         struct vm *vm = data;
+        bool runs = !vm->ending && (steady(vm) || vm->op.table == &stop_table);
 
         qmp_free(vm->qmp);
         vm->qmp = NULL;
         vm->qmp_ready = false;
-        if (vm->ending || err->code == -ECONNRESET) {
-                /* Most likely its process ends: the pidfd tells. Otherwise one more try. */
-                if (!vm->ending && (steady(vm) || vm->op.table == &stop_table) && vm->qmp_losses++ == 0)
-                        reconnect_later(vm);
-                else
-                        hotplug_lost(vm, err);
+        /* Most likely its process ends: the pidfd tells. Otherwise one more try. */
+        if (err->code == -ECONNRESET && runs && vm->qmp_losses++ == 0) {
+                reconnect_later(vm);
                 return;
         }
-        vm_warn(vm, "QEMU's monitor: %s", error_text(err));
+        if (vm->ending || (err->code == -ECONNRESET && !runs)) {
+                hotplug_lost(vm, err);
+                return;
+        }
+        vm_warn(vm, "QEMU's monitor: %s; %s", error_text(err),
+                runs ? "it runs on without one, kill works" : "its start fails");
         hotplug_lost(vm, err);
         if (vm->op.table == &start_table) {
                 _cleanup_free_ char *reason = xasprintf("QEMU's monitor: %s", error_text(err));

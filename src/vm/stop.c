@@ -39,7 +39,7 @@ static int step_powerdown(struct vm *vm, struct error *err) {
         unsigned ms = vm->stop_deadline_us > now ? (unsigned) ((vm->stop_deadline_us - now) / 1000) + 1 : 1;
         struct press *press;
 
-        if (!vm->qmp && guest_connect(vm, err) < 0)
+        if (!vm->qmp && !vm->reconnect_timer && guest_connect(vm, err) < 0)
                 return error_prefix(err, "QEMU's monitor cannot be reached (vore kill %s ends it)", vm->name);
         if (!vm->qmp_ready)
                 return 1;

@@ -331,9 +331,9 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
 }
 
 /* A start that is not done: it is given up. */
-static void cancel_start(struct vm *vm, const struct vm_watch *watch) {
+static void cancel_start(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch) {
         vm_log_note(vm, "the start is cancelled");
-        end_wait(vm, watch, 0);
+        end_wait(vm, watch, deadline_us);
         if (vm->process.pid > 0)
                 guest_end_now(vm, VM_STOPPED, NULL);
         else
@@ -353,7 +353,7 @@ void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_wat
         if (is_off(vm))
                 watch_note(vm, watch, "it is not running");
         else if (vm->op.table == &start_table)
-                cancel_start(vm, watch);
+                cancel_start(vm, force ? 0 : deadline_us, watch);
         else if (vm->ending)
                 await_end(vm, force ? 0 : deadline_us, watch);
         else if (vm->state == VM_PREPARED) {
@@ -373,7 +373,7 @@ void vm_kill(struct vm *vm, const struct vm_watch *watch) {
                 return;
         }
         if (vm->op.table == &start_table) {
-                cancel_start(vm, watch);
+                cancel_start(vm, 0, watch);
                 return;
         }
         end_wait(vm, watch, 0);

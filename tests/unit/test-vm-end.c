@@ -365,6 +365,24 @@ static void test_qemu_that_cannot_be_killed(void **state) {
         assert_int_equal(vm_state(b->vm), VM_STOPPED);
 }
 
+/* The start was cut off, and is cancelled. */
+static void test_start_that_cannot_be_killed(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"greet\": \"never\"}");
+        adopt_as(b, json_pack("{s:s}", "state", "starting"));
+        speed_up(20);
+        immortal = true;
+        stop(b, 1, false, 0);
+        stop(b, 1, true, 1);
+        assert_answer(b, 0, VM_STOP_TIMEOUT, "was told to end and has not yet");
+        assert_answer(b, 1, VM_ERROR, "cannot be killed");
+        immortal = false;
+        stop(b, 1, false, 2);
+        assert_answer(b, 2, VM_DONE, "");
+        assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
 /* Each would put it off, if it gave QEMU its whole time again. */
 static void test_killing_again_puts_nothing_off(void **state) {
         struct bench *b = *state;
@@ -708,6 +726,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_an_end_is_adopted),
                 TEST(test_qemu_that_cannot_be_killed),
+                TEST(test_start_that_cannot_be_killed),
                 TEST(test_killing_again_puts_nothing_off),
                 TEST(test_so_many_may_wait),
                 TEST(test_monitor_that_never_greets),
