@@ -297,21 +297,46 @@ void vm_plan_request_done(struct plan_request *req) {
 
 /* -- operations ----------------------------------------------------------------------------------- */
 
+/* What a prepared machine was told counts for its start, with what comes now. */
 static void options_take(struct vm *vm, const struct vm_start_options *o) {
+        struct vm_start_options before = { 0 };
+
+        if (vm->state == VM_PREPARED) {
+                before = vm->options;
+                vm->options = (struct vm_start_options){ 0 };
+        }
+        size_t n = before.n_cdroms + o->n_cdroms;
+        const char **cdroms = xcalloc(n + 1, sizeof(*cdroms));
+
+        for (size_t i = 0; i < n; i++)
+                cdroms[i] = xstrdup(i < before.n_cdroms ? before.cdroms[i] : o->cdroms[i - before.n_cdroms]);
         options_done(&vm->options);
         vm->options = *o;
-        vm->options.cdroms = (const char *const *) strings_copy(o->cdroms, o->n_cdroms);
+        vm->options.cdroms = cdroms;
+        vm->options.n_cdroms = n;
+        vm->options.display = o->display || before.display;
+        options_done(&before);
+}
+
+static bool asks_for_more(const struct vm_start_options *o) {
+        return o->n_cdroms > 0 || o->display;
 }
 
 void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_watch *watch) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
         if (!vm->op.table && !vm->ending && (vm->state == VM_RUNNING || vm->state == VM_PAUSED)) {
-                watch_note(vm, watch, "it is running already");
+                watch_note(vm, watch,
+                           asks_for_more(o) ? "it is running already, without what --cdrom or --display ask "
+                                              "for now: they count for a start" :
+                                              "it is running already");
                 return;
         }
         if (!vm->op.table && vm->state == VM_PREPARED && o->prepare_only) {
-                watch_note(vm, watch, "it is prepared already");
+                watch_note(vm, watch,
+                           asks_for_more(o) ?
+                                   "it is prepared already: give --cdrom and --display to vore start" :
+                                   "it is prepared already");
                 return;
         }
         if (vm->ending || vm->unwinding) {

@@ -111,6 +111,15 @@ def test_cdrom_of_a_start_is_for_that_start(world):
     assert reports[-1]["label"] == "vm"
 
 
+def test_cdrom_of_a_prepare_is_for_its_start(world):
+    world.load()
+    world.vore("prepare", "vm", "--cdrom", world.image("once", GUEST_ISO)).ok()
+    assert "--cdrom" in world.vore("prepare", "vm", "--display").ok().err
+    world.vore("start", "vm").ok()
+    assert world.console().report()["label"] == "once"
+    assert "count for a start" in world.vore("start", "vm", "--cdrom", world.images / "once.iso").ok().err
+
+
 def test_cdrom_of_a_load_stays_until_unload(world):
     world.vore("load", world.define(), "--cdrom", world.image("stays", GUEST_ISO)).ok()
     for _ in range(2):

@@ -246,3 +246,11 @@ def test_a_client_that_goes_away_cancels_nothing(world):
     stop.kill()
     stop.wait()
     world.wait_state("stopped")
+
+
+def test_stop_all_gives_back_what_is_prepared(world):
+    world.load("one")
+    world.load("two")
+    world.vore("prepare", "one").ok()
+    assert "one is stopped" in world.vore("stop", "--all").ok().out
+    assert [m["state"] for m in world.vore("list", "--json").ok().json] == ["stopped", "loaded"]
