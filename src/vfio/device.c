@@ -125,6 +125,10 @@ int vfio_original_read(const struct vfio_sys *sys, const char *address, struct v
         return 0;
 }
 
+bool vfio_original_same(const struct vfio_original *a, const struct vfio_original *b) {
+        return str_eq(a->address, b->address) && a->vendor == b->vendor && a->device == b->device;
+}
+
 /* The kernel shows bus numbers for bridges only; without them the class tells. */
 int vfio_bridge(const struct vfio_sys *sys, const char *address, uint32_t *ret_class, bool *ret) {
         long long class, bus;

@@ -20,6 +20,9 @@ struct vfio_original {
         char reset_method[VFIO_METHODS_MAX]; /* "flr bus"; "": all are switched off */
 };
 
+/* Is it the same kind of device at the same address? */
+bool vfio_original_same(const struct vfio_original *a, const struct vfio_original *b);
+
 /* {address, vendor, device, driver, module, driver_override, power_control, d3cold_allowed, reset_method};
  * what is not there is null. With probe also {probe: true}. */
 json_t *vfio_original_to_json(const struct vfio_original *o);

@@ -61,6 +61,11 @@ static int let_choose(const struct restore *b, const char *vfio, struct error *e
                        r;
 }
 
+/* Somebody gave it to a driver that is neither VFIO's nor its own. */
+static bool has_third(const struct vfio_original *o, const char *driver) {
+        return driver[0] && !o->probe && !host_pci_vfio_driver(driver) && !str_eq(driver, o->driver);
+}
+
 /* Until the end of it the override names the one driver that may have the device: "none" is no driver's name.
  */
 static int restore_driver(const struct restore *b, const char *now, struct error *err) {
@@ -69,10 +74,10 @@ static int restore_driver(const struct restore *b, const char *now, struct error
 
         if (!o->probe && str_eq(now, o->driver))
                 return 0;
-        if (now[0] && !host_pci_vfio_driver(now))
-                return o->probe ? 0 :
-                                  error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there",
-                                            now);
+        if (has_third(o, now))
+                return error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
+        if (o->probe && now[0] && !host_pci_vfio_driver(now))
+                return 0;
         if (o->probe)
                 return let_choose(b, now, err);
         if (o->driver[0])
@@ -87,10 +92,14 @@ static int restore_driver(const struct restore *b, const char *now, struct error
         return r;
 }
 
-static int restore_override(const struct restore *b, struct error *err) {
+static int restore_override(const struct restore *b, const char *driver, struct error *err) {
         const struct vfio_original *o = b->original;
         char now[VFIO_NAME_MAX];
 
+        /* The device stays with its third driver: an override that names another one would take it away at
+         * the next chance. */
+        if (has_third(o, driver) && o->override[0] && !str_eq(o->override, driver))
+                return 0;
         vfio_doing(b->progress, "getting its driver_override back");
         int r = vfio_override(b->sys, o->address, now);
 
@@ -126,7 +135,7 @@ static void restore_all(const struct restore *b, const char *driver, struct erro
         struct error one = ERROR_INIT;
 
         keep(restore_driver(b, driver, &one), all, &one);
-        keep(restore_override(b, &one), all, &one);
+        keep(restore_override(b, driver, &one), all, &one);
         vfio_doing(b->progress, "getting its power settings back");
         if (o->has_reset_method)
                 keep(restore_text(b, "reset_method", o->reset_method, &one), all, &one);

@@ -20,6 +20,7 @@ struct vm_devices {
         size_t n, next;
         struct vfio_job *job;
         char address[VFIO_ADDRESS_MAX]; /* of the job */
+        bool noted;                     /* the journal's last entry is about it */
         bool forget;                    /* it is not kept any more when the job is done */
 };
 
@@ -89,7 +90,7 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
                 return;
         if (!result) {
                 /* Somebody else was faster and nothing was done: there is nothing to give back either. */
-                if (failed.code == -ESTALE)
+                if (failed.code == -ESTALE && vm->devices->noted)
                         undo_drop(vm);
                 step_finish(vm, &failed);
                 return;
@@ -104,6 +105,41 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
                 step_finish(vm, r < 0 ? &failed : NULL);
 }
 
+struct journalled {
+        const struct vfio_original *device;
+        bool found;
+};
+
+static int compare_entry(uint64_t id, const char *kind, const json_t *args, void *data) {
+        struct journalled *j = data;
+        struct vfio_original o;
+
+        if (str_eq(kind, "device") &&
+            vfio_original_from_json(json_object_get(args, "original"), &o, NULL) >= 0)
+                j->found = j->found || vfio_original_same(&o, j->device);
+        return 0;
+}
+
+/* A prepared machine that starts has its devices: only what the first entry says is how they were. */
+static bool journalled(struct vm *vm, const struct vfio_original *device) {
+        struct journalled j = { .device = device };
+
+        if (undo_open(vm, NULL) >= 0)
+                (void) journal_open_entries(vm->journal, compare_entry, &j, NULL);
+        return j.found;
+}
+
+static int note(struct vm *vm, const struct vfio_original *original, const struct plan_device *wanted,
+                struct error *err) {
+        vm->devices->noted = !journalled(vm, original);
+        if (!vm->devices->noted)
+                return 0;
+        return undo_add(vm, "device",
+                        json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
+                                  wanted->keep, "release", wanted->reserve && !wanted->keep),
+                        err);
+}
+
 /* Journals the next device, then binds it. 0: all are bound. */
 static int claim_next(struct vm *vm, struct error *err) {
         struct vm_devices *d = vm->devices;
@@ -116,10 +152,7 @@ static int claim_next(struct vm *vm, struct error *err) {
 
         if (claim.has_reset_method)
                 snprintf(claim.reset_method, sizeof(claim.reset_method), "%s", wanted->reset_method);
-        int r = undo_add(vm, "device",
-                         json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
-                                   wanted->keep, "release", wanted->reserve && !wanted->keep),
-                         err);
+        int r = note(vm, original, wanted, err);
         if (r < 0)
                 return r;
         test_kill(vm->op.table->name, "bind", "before");

@@ -520,6 +520,20 @@ static void test_third_driver(void **state) {
         assert_string_equal(w.m.devices[0].override, "");
 }
 
+/* What it had before is no reason to take it from there at the next chance. */
+static void test_third_driver_keeps_its_override(void **state) {
+        static const struct beginning reserved = { "reserved", begin_reserved };
+        struct world w _cleanup_world_;
+
+        world_init(&w, &reserved);
+        assert_int_equal(bind(&w, NULL), 0);
+        w.m.devices[0].driver = model_driver(&w.m, "nouveau");
+        w.m.devices[0].override[0] = '\0';
+        assert_int_equal(restore(&w, NULL), -EBUSY);
+        assert_string_equal(w.m.devices[0].driver->name, "nouveau");
+        assert_string_equal(w.m.devices[0].override, "");
+}
+
 /* Another VM has it, or a QEMU that does not end: not a single write. */
 static void test_in_use(void **state) {
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -624,6 +638,7 @@ int main(void) {
                 cmocka_unit_test(test_driver_gone_or_sulking),
                 cmocka_unit_test(test_driver_wants_an_offer),
                 cmocka_unit_test(test_third_driver),
+                cmocka_unit_test(test_third_driver_keeps_its_override),
                 cmocka_unit_test(test_in_use),
                 cmocka_unit_test(test_whole_group),
                 cmocka_unit_test(test_never_returns),
