@@ -32,10 +32,10 @@ int vfio_bind(const struct vfio_sys *sys, const struct vfio_original *expected,
  * With original->probe the kernel chooses the driver. Where it finds things right it writes nothing, so it
  * may come after any part of a bind, and twice. A device that is gone, or another one at its address, is
  * fine: nothing is done. A device that somebody gave to a third driver is left with it: the rest is restored
- * (but for an override that names another driver than this one), and the error is -EBUSY. A device that would
- * have to leave its VFIO driver while a process has a VFIO node of it or of its group open (another VM,
- * another tool, or a QEMU that does not end: leaving would wait for it) is not touched at all: -EBUSY with a
- * sentence that names the process. After other errors it goes on with the rest as well, and the error says
- * what could not be undone; trying again may help. */
+ * (but for an override that names another driver than this one), and the error is -EEXIST: nobody has to give
+ * it back any more. A device that would have to leave its VFIO driver while a process has a VFIO node of it
+ * or of its group open (another VM, another tool, or a QEMU that does not end: leaving would wait for it) is
+ * not touched at all: -EBUSY with a sentence that names the process. After other errors it goes on with the
+ * rest as well, and the error says what could not be undone; trying again may help. */
 int vfio_restore(const struct vfio_sys *sys, const struct vfio_original *original,
                  struct vfio_progress *progress, struct error *err);

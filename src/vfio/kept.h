@@ -1,16 +1,18 @@
-/* Devices that stay with vfio-pci without a machine: reserved ones, those claimed by hand, and those that
- * `rebind = "never"` leaves there. What each was before is remembered in one file of the run-time folder
- * until it is given back or the host restarts: an entry is written before the first write to sysfs, and goes
- * when the device is back, so that whoever comes after a kill -9 knows all of them. */
+/* Devices that stay with vfio-pci without a machine: reserved ones, those claimed by hand, those that
+ * `rebind = "never"` leaves there, and those that could not be given back. What each was before is remembered
+ * in one file of the run-time folder until it is given back or the host restarts: an entry is written before
+ * the first write to sysfs, and goes when the device is back, so that whoever comes after a kill -9 knows all
+ * of them. */
 #pragma once
 
 #include "vfio/device.h"
 
 /* Who wants it kept; the word in the file: a saved definition (it is given back when none wants it any more),
- * somebody who typed it, or `rebind = "never"`. */
+ * somebody who typed it, `rebind = "never"`, or nobody: a machine's end could not give it back. */
 #define VFIO_KEPT_RESERVE "reserve"
 #define VFIO_KEPT_HAND "hand"
 #define VFIO_KEPT_NEVER "never"
+#define VFIO_KEPT_LEFT "left"
 
 enum { VFIO_KEPT_MAX = 256 };
 

@@ -75,7 +75,7 @@ static int restore_driver(const struct restore *b, const char *now, struct error
         if (!o->probe && str_eq(now, o->driver))
                 return 0;
         if (has_third(o, now))
-                return error_set(err, -EBUSY, "somebody gave it to the driver %s: it stays there", now);
+                return error_set(err, -EEXIST, "somebody gave it to the driver %s: it stays there", now);
         if (o->probe && now[0] && !host_pci_vfio_driver(now))
                 return 0;
         if (o->probe)

@@ -19,9 +19,10 @@ struct vm_devices {
         struct vfio_device *found; /* as they were looked at, in the plan's order */
         size_t n, next;
         struct vfio_job *job;
-        char address[VFIO_ADDRESS_MAX]; /* of the job */
-        bool noted;                     /* the journal's last entry is about it */
-        bool forget;                    /* it is not kept any more when the job is done */
+        struct vfio_original original; /* of the job */
+        bool noted;                    /* the journal's last entry is about it */
+        bool again;                    /* its way back is tried for the second time */
+        bool forget;                   /* it is not kept any more when the job is done */
 };
 
 static struct vm_devices *devices_of(struct vm *vm) {
@@ -50,7 +51,7 @@ static int job_start(struct vm *vm, const char *name, const struct vfio_original
 
         vfio_job_free(d->job);
         d->job = vfio_job_new(NULL, original, claim);
-        snprintf(d->address, sizeof(d->address), "%s", original->address);
+        d->original = *original;
         int r = work_start(vm->env->loop, name, deadline_ms, fn, d->job, done, vm, &vm->work, err);
         return r < 0 ? r : 1;
 }
@@ -70,7 +71,7 @@ static void job_result(struct vm *vm, const json_t *result, const struct error *
                 return;
         }
         sentence = vfio_job_stuck(vm->devices->job);
-        if (stuck && vfio_stuck_add(runtime_dir(vm), vm->devices->address, sentence, &failed) < 0)
+        if (stuck && vfio_stuck_add(runtime_dir(vm), vm->devices->original.address, sentence, &failed) < 0)
                 log_warning("%s: %s", vm->name, error_text(&failed));
         error_set(ret, -ETIMEDOUT, "%s", sentence);
 }
@@ -283,21 +284,60 @@ int devices_claim(struct vm *vm, struct error *err) {
 
 /* -- giving back ----------------------------------------------------------------------------------- */
 
+static int restore_start(struct vm *vm, const struct vfio_original *original, struct error *err);
+
+/* It was not given back: what it was is remembered for whoever tries it again, and is all that is known of it
+ * when the journal's entry goes. One that somebody gave to another driver is not ours any more. */
+static void remember(struct vm *vm, struct error *failed) {
+        const struct vfio_original *original = &vm->devices->original;
+        _cleanup_free_ char *text = xstrdup(error_text(failed));
+        _cleanup_error_ struct error err = ERROR_INIT;
+        struct vfio_original known;
+        int r = 0;
+
+        if (failed->code == -EEXIST) {
+                (void) vfio_kept_drop(runtime_dir(vm), original->address, NULL);
+                return;
+        }
+        if (!vfio_kept_find(runtime_dir(vm), original->address, &known, NULL) ||
+            !vfio_original_same(&known, original))
+                r = vfio_kept_put(runtime_dir(vm), original, VFIO_KEPT_LEFT, &err);
+        if (r < 0)
+                error_set(failed, failed->code, "%s; and what it was cannot be remembered: %s", text,
+                          error_text(&err));
+        else
+                error_set(failed, failed->code,
+                          "%s (vore release %s tries it again; what was done: vore logs %s)", text,
+                          original->address, vm->name);
+}
+
+/* A driver that took longer than the deadline may be there by now; only what is missing is done then. */
+static bool again(struct vm *vm) {
+        struct vm_devices *d = vm->devices;
+        const struct vfio_original original = d->original;
+
+        if (d->again)
+                return false;
+        d->again = true;
+        return restore_start(vm, &original, NULL) > 0;
+}
+
 static void given_back(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct vm *vm = data;
         _cleanup_error_ struct error failed = ERROR_INIT;
 
         job_result(vm, result, err, stuck, &failed);
+        if (err && err->code == -ETIME && !stuck && again(vm))
+                return;
         if (!failed.code && vm->devices->forget)
-                (void) vfio_kept_drop(runtime_dir(vm), vm->devices->address, &failed);
-        else if (failed.code && !stuck) {
-                _cleanup_free_ char *text = xstrdup(error_text(&failed));
-                error_set(&failed, failed.code,
-                          "%s (what was done: vore logs %s; echo %s >/sys/bus/pci/drivers_probe "
-                          "lets the host's driver try again)",
-                          text, vm->name, vm->devices->address);
-        }
+                (void) vfio_kept_drop(runtime_dir(vm), vm->devices->original.address, &failed);
+        else if (failed.code && !stuck)
+                remember(vm, &failed);
         undo_continue(vm, &failed);
+}
+
+static int restore_start(struct vm *vm, const struct vfio_original *original, struct error *err) {
+        return job_start(vm, "a device's way back", original, NULL, vfio_restore_work, given_back, err);
 }
 
 /* rebind = "never": it stays with vfio-pci after the machine has run. What it was before is remembered. */
@@ -313,17 +353,34 @@ static int keep(struct vm *vm, struct vfio_original *original, struct error *err
         return r;
 }
 
+/* What a kept device was before is not the journal's to know: rebind = "stop" of a reserved one, and one that
+ * could not be given back before. */
+static bool as_kept(struct vm *vm, const json_t *args, struct vfio_original *original) {
+        _cleanup_free_ char *why = NULL;
+        struct vfio_original before;
+
+        if (!vfio_kept_find(runtime_dir(vm), original->address, &before, &why) ||
+            !vfio_original_same(&before, original) ||
+            !(str_eq(why, VFIO_KEPT_LEFT) || (json_get_bool(args, "release", false) && vm->ran)))
+                return false;
+        *original = before;
+        return true;
+}
+
 int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
         struct vfio_original original;
         int r = vfio_original_from_json(json_object_get(args, "original"), &original, err);
 
         if (r < 0 || (r = vfio_stuck_check(runtime_dir(vm), original.address, err)) == -EIO)
                 return r;
-        devices_of(vm)->forget = false;
+        devices_of(vm)->again = devices_of(vm)->forget = false;
         if (json_get_bool(args, "keep", false) && vm->ran) {
                 if ((r = keep(vm, &original, err)) < 0)
                         return r;
-        } else if (json_get_bool(args, "release", false) && vm->ran) /* rebind = "stop" of a reserved one */
-                devices_of(vm)->forget = vfio_kept_find(runtime_dir(vm), original.address, &original, NULL);
-        return job_start(vm, "a device's way back", &original, NULL, vfio_restore_work, given_back, err);
+        } else
+                vm->devices->forget = as_kept(vm, args, &original);
+        r = restore_start(vm, &original, err);
+        if (r < 0)
+                remember(vm, err);
+        return r;
 }

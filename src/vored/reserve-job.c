@@ -87,19 +87,44 @@ static void forget(struct reserve_row *row) {
                 log_warning("%s: %s", row->address, error_text(&err));
 }
 
+static bool give_back_start(struct reserve_row *row, work_done_fn done, struct error *err) {
+        struct vfio_original before;
+
+        return vfio_kept_find(runtime_dir(row), row->address, &before, NULL) &&
+               job_start(row, "a device's way back", &before, NULL, vfio_restore_work, done, err) >= 0;
+}
+
+/* A driver that took longer than the deadline may be there by now; only what is missing is done then. */
+static bool give_back_again(struct reserve_row *row, const struct error *err, pid_t stuck,
+                            work_done_fn done) {
+        if (row->again || err->code != -ETIME || stuck)
+                return false;
+        row->again = true;
+        return give_back_start(row, done, NULL);
+}
+
+/* One that somebody gave to another driver is not kept any more. */
+static void give_back_failed(struct reserve_row *row, const struct error *err, pid_t stuck) {
+        (void) row_stuck(row, err, stuck);
+        if (err->code == -EEXIST)
+                forget(row);
+}
+
 /* -- to vfio-pci ----------------------------------------------------------------------------------------- */
 
 static void put_back(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct reserve_row *row = data;
-        _cleanup_free_ char *why = TAKE_PTR(row->reason);
 
         row->work = NULL;
-        if (result) {
+        if (result)
                 forget(row);
-                row->reason = TAKE_PTR(why);
-        } else {
-                (void) row_stuck(row, err, stuck);
-                _cleanup_free_ char *undo = TAKE_PTR(row->reason);
+        else if (give_back_again(row, err, stuck, put_back))
+                return;
+        else {
+                _cleanup_free_ char *why = TAKE_PTR(row->reason), *undo = NULL;
+
+                give_back_failed(row, err, stuck);
+                undo = TAKE_PTR(row->reason);
                 row_fail(row, "%s; and it could not be put back: %s", why, undo);
         }
         finish(row);
@@ -107,8 +132,6 @@ static void put_back(const json_t *result, const struct error *err, pid_t stuck,
 
 static void bound(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct reserve_row *row = data;
-        _cleanup_error_ struct error failed = ERROR_INIT;
-        struct vfio_original before;
 
         row->work = NULL;
         vm_test_kill("reserve", "bind", "after");
@@ -127,10 +150,11 @@ static void bound(const json_t *result, const struct error *err, pid_t stuck, vo
                         reserve_job_claim(row);
                         return;
                 }
-        } else if (vfio_kept_find(runtime_dir(row), row->address, &before, NULL) &&
-                   job_start(row, "a device's way back", &before, NULL, vfio_restore_work, put_back,
-                             &failed) >= 0)
-                return;
+        } else {
+                row->again = false;
+                if (give_back_start(row, put_back, NULL))
+                        return;
+        }
         finish(row);
 }
 
@@ -229,25 +253,25 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
         if (result) {
                 forget(row);
                 log_info("%s is given back", row->address);
-        } else
-                (void) row_stuck(row, err, stuck);
+        } else if (give_back_again(row, err, stuck, given_back))
+                return;
+        else
+                give_back_failed(row, err, stuck);
         finish(row);
 }
 
 void reserve_job_give_back(struct reserve_row *row) {
         _cleanup_error_ struct error err = ERROR_INIT;
-        struct vfio_original before;
 
         row->task = TASK_GIVE_BACK;
         free(TAKE_PTR(row->reason));
-        if (!vfio_kept_find(runtime_dir(row), row->address, &before, NULL)) {
+        if (!vfio_kept_find(runtime_dir(row), row->address, NULL, NULL)) {
                 finish(row);
                 return;
         }
         if (vfio_stuck_check(runtime_dir(row), row->address, &err) >= 0) {
                 vm_test_kill("release", "restore", "before");
-                if (job_start(row, "a device's way back", &before, NULL, vfio_restore_work, given_back,
-                              &err) >= 0)
+                if (give_back_start(row, given_back, &err))
                         return;
         }
         row_fail_error(row, &err);

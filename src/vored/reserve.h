@@ -27,7 +27,8 @@ struct reserve_row {
         struct work *work;
         struct vfio_job *job;
         bool remembered; /* by the job under way, which must forget it again if it fails */
-        bool again;      /* the host changed it between look and bind, as it still loads drivers: once more */
+        bool again; /* once more: the host changed it between look and bind, as it still loads drivers; or
+                     * it did not come back before the deadline */
 };
 
 /* What a request was for; done() answers it. rows are those that it dealt with until the loop goes on. */

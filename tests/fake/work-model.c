@@ -43,8 +43,11 @@ int __wrap_work_start(sd_event *loop, const char *name, unsigned deadline_ms, wo
                       work_done_fn done, void *data, struct work **ret, struct error *err);
 int __wrap_work_start(sd_event *loop, const char *name, unsigned deadline_ms, work_fn fn, void *arg,
                       work_done_fn done, void *data, struct work **ret, struct error *err) {
-        struct work *work = xcalloc(1, sizeof(*work)), **last = &queue;
+        struct work *work, **last = &queue;
 
+        if (work_model->refuse_name && strstr(name, work_model->refuse_name))
+                return error_set(err, -EAGAIN, "%s: no worker", name);
+        work = xcalloc(1, sizeof(*work));
         *work = (struct work){ .done = done, .data = data, .err = ERROR_INIT };
         strbuf_addf(&work_model->names, "%s;", name);
         if (work_model->before)

@@ -20,8 +20,9 @@ struct work_model {
         /* A worker whose name has this does its work and is told to have come to no end; late times. */
         const char *late_name;
         int late;
-        pid_t stuck;         /* that it did not even die */
-        struct strbuf names; /* "NAME;" of all that were started */
+        pid_t stuck;             /* that it did not even die */
+        const char *refuse_name; /* a worker whose name has this cannot be started */
+        struct strbuf names;     /* "NAME;" of all that were started */
 };
 
 /* There is one; it is the one of the test that runs. */

@@ -513,7 +513,7 @@ static void test_third_driver(void **state) {
         world_init(&w, &beginnings[0]);
         assert_int_equal(bind(&w, NULL), 0);
         w.m.devices[0].driver = model_driver(&w.m, "other");
-        assert_int_equal(restore(&w, &err), -EBUSY);
+        assert_int_equal(restore(&w, &err), -EEXIST);
         assert_string_equal(error_text(&err),
                             MODEL_CARD ": somebody gave it to the driver other: it stays there");
         assert_string_equal(w.m.devices[0].driver->name, "other");
@@ -529,7 +529,7 @@ static void test_third_driver_keeps_its_override(void **state) {
         assert_int_equal(bind(&w, NULL), 0);
         w.m.devices[0].driver = model_driver(&w.m, "nouveau");
         w.m.devices[0].override[0] = '\0';
-        assert_int_equal(restore(&w, NULL), -EBUSY);
+        assert_int_equal(restore(&w, NULL), -EEXIST);
         assert_string_equal(w.m.devices[0].driver->name, "nouveau");
         assert_string_equal(w.m.devices[0].override, "");
 }

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "vfio/bind.h"
 #include "vfio/kept.h"
+#include "vfio/stuck.h"
 #include "vm/machine.h"
 #include "work-model.h"
 
@@ -232,6 +233,119 @@ static void test_prepared_then_changed(void **state) {
         assert_before(x);
 }
 
+/* -- what cannot go back --------------------------------------------------------------------------------- */
+
+/* The worker of the first way back is killed at this operation. */
+static int killed_at;
+
+static void kill_first(struct work_model *w, const char *name) {
+        if (!strstr(name, "way back"))
+                return;
+        w->m.op = 0;
+        w->m.dead_from = w->late ? killed_at : -1;
+}
+
+static void test_slow_driver(void **state) {
+        struct world *x = *state;
+
+        for (killed_at = 0; killed_at < 40; killed_at++) {
+                claimed(x, &drive, 1);
+                x->w.before = kill_first;
+                x->w.late_name = "way back";
+                x->w.late = 1;
+                ends(x, true);
+                x->w.before = NULL;
+                assert_before(x);
+                assert_null(x->warnings.data);
+                assert_false(kept(x, MODEL_DRIVE, NULL));
+        }
+}
+
+static void assert_left(struct world *x, const char *words) {
+        assert_non_null(strstr(x->warnings.data, words));
+        assert_non_null(strstr(x->warnings.data, "vore release " MODEL_DRIVE));
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_LEFT, "nvme");
+        strbuf_done(&x->warnings);
+        x->warnings = STRBUF_INIT;
+}
+
+/* And the machine's next end tries it again. */
+static void test_too_slow_driver(void **state) {
+        struct world *x = *state;
+
+        claimed(x, &drive, 1);
+        killed_at = 0;
+        x->w.before = kill_first;
+        x->w.late_name = "way back";
+        x->w.late = 2;
+        ends(x, true);
+        assert_left(x, MODEL_DRIVE " is stuck");
+        x->w.before = NULL;
+        x->w.m.dead_from = -1;
+        claimed(x, &drive, 1);
+        ends(x, false);
+        assert_before(x);
+        assert_false(kept(x, MODEL_DRIVE, NULL));
+}
+
+static void test_driver_that_refuses(void **state) {
+        struct world *x = *state;
+        struct vfio_original original;
+
+        claimed(x, &drive, 1);
+        model_driver(&x->w.m, "nvme")->probe_error = -EIO;
+        ends(x, true);
+        assert_left(x, "nvme does not take it back");
+        model_driver(&x->w.m, "nvme")->probe_error = 0;
+        assert_true(kept(x, MODEL_DRIVE, &original));
+        assert_int_equal(vfio_restore(&x->w.sys, &original, NULL, NULL), 0);
+        assert_before(x);
+}
+
+static void test_somebody_uses_it(void **state) {
+        struct world *x = *state;
+
+        claimed(x, &drive, 1);
+        model_device(&x->w.m, MODEL_DRIVE)->open_by = "qemu (pid 7) has /dev/vfio/8 open";
+        ends(x, true);
+        assert_left(x, "qemu (pid 7)");
+        assert_string_equal(model_device(&x->w.m, MODEL_DRIVE)->driver->name, "vfio-pci");
+}
+
+static void test_worker_that_does_not_begin(void **state) {
+        struct world *x = *state;
+
+        claimed(x, &drive, 1);
+        x->w.refuse_name = "way back";
+        ends(x, true);
+        assert_left(x, "no worker");
+}
+
+/* It is with the host: nothing is left to be given back. */
+static void test_third_driver(void **state) {
+        struct world *x = *state;
+
+        claimed(x, &drive, 1);
+        model_device(&x->w.m, MODEL_DRIVE)->driver = model_driver(&x->w.m, "other");
+        ends(x, true);
+        assert_non_null(strstr(x->warnings.data, "somebody gave it to the driver other"));
+        assert_null(strstr(x->warnings.data, "vore release"));
+        assert_false(kept(x, MODEL_DRIVE, NULL));
+}
+
+/* Nobody touches it until the host restarts, which forgives all. */
+static void test_stuck(void **state) {
+        struct world *x = *state;
+
+        claimed(x, &drive, 1);
+        x->w.late_name = "way back";
+        x->w.late = 1;
+        x->w.stuck = 7;
+        ends(x, true);
+        assert_true(vfio_stuck_known(x->folder, MODEL_DRIVE));
+        assert_false(kept(x, MODEL_DRIVE, NULL));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -239,6 +353,13 @@ int main(void) {
                 TEST(test_prepared_stop_of_reserved),
                 TEST(test_prepared_never),
                 TEST(test_prepared_then_changed),
+                TEST(test_slow_driver),
+                TEST(test_too_slow_driver),
+                TEST(test_driver_that_refuses),
+                TEST(test_somebody_uses_it),
+                TEST(test_worker_that_does_not_begin),
+                TEST(test_third_driver),
+                TEST(test_stuck),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,212 @@
+/* Reservations over the model of the kernel: what each request does with devices, with what others do to them
+ * meanwhile, and what is remembered of them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "vfio/bind.h"
+#include "vfio/kept.h"
+#include "vfio/stuck.h"
+#include "vm/machine.h"
+#include "vored/reserve.h"
+#include "work-model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+/* -- what the rest of the daemon would do ---------------------------------------------------------------- */
+
+void boot_auto_start_go(struct manager *m) {
+}
+
+json_t *boot_rules_notes(const struct manager *m) {
+        return json_array();
+}
+
+void method_fail(struct rpc_call *call, const struct error *err) {
+}
+
+/* -- a daemon -------------------------------------------------------------------------------------------- */
+
+struct world {
+        struct work_model w;
+        char folder[32];
+        struct settings settings;
+        struct manager m;
+        char *before; /* owned: all devices as they were */
+        int done;     /* requests that are over */
+};
+
+static int setup(void **state) {
+        struct world *x = xcalloc(1, sizeof(*x));
+
+        log_set_level(LOG_LEVEL_ERROR);
+        strcpy(x->folder, "/tmp/vore-reserve-XXXXXX");
+        assert_non_null(mkdtemp(x->folder));
+        work_model_init(&x->w);
+        x->w.root = x->folder;
+        x->settings = (struct settings){ .system = true,
+                                         .log_dir = x->folder,
+                                         .vore = { .state_dir = x->folder, .runtime_dir = x->folder },
+                                         .vfio = { .timeout = 10 } };
+        x->m.settings = x->m.env.settings = &x->settings;
+        assert_true(sd_event_new(&x->m.loop) >= 0);
+        reserve_init(&x->m);
+        x->before = model_text(&x->w.m);
+        *state = x;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *x = *state;
+
+        reserve_free(&x->m);
+        machines_free(&x->m);
+        work_model_done(&x->w);
+        sd_event_unref(x->m.loop);
+        assert_int_equal(file_remove_tree(AT_FDCWD, x->folder, NULL), 0);
+        free(x->before);
+        free(x);
+        return 0;
+}
+
+/* The saved definitions: "vm" reserves the device; address NULL: there are none. */
+static void define(struct world *x, const char *address) {
+        const struct model_device *d = address ? model_device(&x->w.m, address) : NULL;
+
+        json_decref(x->w.reserved);
+        x->w.reserved =
+                d ? json_pack("[{s:s, s:[{s:s, s:i, s:i}], s:[]}]", "name", "vm", "devices", "address",
+                              address, "vendor", d->vendor, "device", d->device, "problems") :
+                    json_array();
+}
+
+static void over(struct manager *m, void *data) {
+        ((struct world *) data)->done++;
+}
+
+static void ask(struct world *x, enum reserve_kind kind, const char *name) {
+        reserve_request(&x->m, kind, name, over, x);
+}
+
+static void run(struct world *x) {
+        work_model_run(&x->w, x->m.loop);
+        assert_null(x->m.reserve->queue);
+}
+
+static void request(struct world *x, enum reserve_kind kind, const char *name) {
+        ask(x, kind, name);
+        run(x);
+}
+
+static const char *reason_of(struct world *x, const char *address) {
+        const struct reserve_row *row = reserve_find(&x->m, address);
+
+        return row && row->reason ? row->reason : "none";
+}
+
+static void assert_driver(struct world *x, const char *address, const char *driver) {
+        const struct model_device *d = model_device(&x->w.m, address);
+
+        if (!str_eq(d->driver ? d->driver->name : "", driver))
+                fail_msg("%s is with \"%s\": %s", address, d->driver ? d->driver->name : "",
+                         reason_of(x, address));
+}
+
+static void assert_before(const struct world *x) {
+        _cleanup_free_ char *now = model_text(&x->w.m);
+
+        if (!str_eq(now, x->before))
+                fail_msg("%sis not\n%s", now, x->before);
+}
+
+/* why NULL: it is not kept. */
+static void assert_kept(const struct world *x, const char *address, const char *why) {
+        _cleanup_free_ char *now = NULL;
+
+        (void) vfio_kept_find(x->folder, address, NULL, &now);
+        if (!str_eq(now, why))
+                fail_msg("%s is kept for \"%s\", not for \"%s\"", address, now ? now : "nobody",
+                         why ? why : "nobody");
+}
+
+/* -- there and back -------------------------------------------------------------------------------------- */
+
+static void test_reserved_and_forgotten(void **state) {
+        struct world *x = *state;
+
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ONE, "vm");
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_RESERVE);
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_before(x);
+        assert_kept(x, MODEL_DRIVE, NULL);
+        assert_int_equal(x->done, 2);
+}
+
+static void test_slow_driver(void **state) {
+        struct world *x = *state;
+
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        x->w.late_name = "way back";
+        x->w.late = 1;
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_before(x);
+        assert_kept(x, MODEL_DRIVE, NULL);
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        x->w.late = 2;
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_non_null(strstr(reason_of(x, MODEL_DRIVE), "is stuck"));
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_kept(x, MODEL_DRIVE, NULL);
+}
+
+/* A claim that fails is undone, also by a driver that is slow. */
+static void test_refused(void **state) {
+        struct world *x = *state;
+
+        model_driver(&x->w.m, "vfio-pci")->probe_error = -EPERM;
+        for (x->w.late_name = "reservation"; x->w.late_name;
+             x->w.late_name = str_eq(x->w.late_name, "reservation") ? "way back" : NULL) {
+                x->w.late = 1;
+                define(x, MODEL_DRIVE);
+                request(x, RESERVE_ONE, "vm");
+                assert_string_not_equal(reason_of(x, MODEL_DRIVE), "none");
+                assert_before(x);
+                assert_kept(x, MODEL_DRIVE, NULL);
+        }
+}
+
+static void test_third_driver(void **state) {
+        struct world *x = *state;
+
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        model_device(&x->w.m, MODEL_DRIVE)->driver = model_driver(&x->w.m, "other");
+        define(x, MODEL_DRIVE); /* its row stays */
+        request(x, RESERVE_LOOK, NULL);
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_non_null(strstr(reason_of(x, MODEL_DRIVE), "somebody gave it to the driver other"));
+        assert_kept(x, MODEL_DRIVE, NULL);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+                TEST(test_reserved_and_forgotten),
+                TEST(test_slow_driver),
+                TEST(test_refused),
+                TEST(test_third_driver),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
