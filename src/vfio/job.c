@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "host/need.h"
 #include "vfio/holders.h"
 
 #include <errno.h>
@@ -33,20 +34,21 @@ static void opened_done(struct opened *o) {
                 vfio_sys_close(&o->own);
 }
 
-static int look_all(const struct vfio_look_job *job, const struct vfio_sys *sys, json_t *list,
+static int look_all(const struct vfio_look_job *job, const struct vfio_sys *sys, struct vfio_device *ret,
                     struct error *err) {
-        for (size_t i = 0; i < job->n; i++) {
-                struct vfio_device device;
-                int r = vfio_look(sys, job->addresses[i], &device, err);
+        int r = 0;
 
-                if (r < 0)
-                        return r;
-                json_push(list, vfio_device_to_json(&device));
-        }
-        return 0;
+        for (size_t i = 0; r >= 0 && i < job->n; i++)
+                r = vfio_look(sys, job->addresses[i], &ret[i], err);
+        return r;
 }
 
-static int refuse_held(const struct vfio_look_job *job, struct error *err) {
+static bool may_be_held(const struct vfio_look_job *job, size_t i, const struct vfio_device *device) {
+        return job->force[i] || (job->vfio_may_be_held && host_pci_vfio_driver(device->original.driver));
+}
+
+static int refuse_held(const struct vfio_look_job *job, const struct vfio_device *devices,
+                       struct error *err) {
         _cleanup_arena_ struct arena *arena = arena_new();
         _cleanup_host_ struct host *h = NULL;
         int r = host_open(job->root, &h, err);
@@ -55,7 +57,7 @@ static int refuse_held(const struct vfio_look_job *job, struct error *err) {
                 struct vfio_holder *holders;
                 size_t n;
 
-                if (job->force[i])
+                if (may_be_held(job, i, &devices[i]))
                         continue;
                 r = vfio_holders(h, job->addresses[i], arena, &holders, &n, err);
                 if (r >= 0)
@@ -69,16 +71,18 @@ static int refuse_held(const struct vfio_look_job *job, struct error *err) {
 int vfio_look_work(void *arg, int report_fd, json_t **ret, struct error *err) {
         const struct vfio_look_job *job = arg;
         _cleanup_(opened_done) struct opened o = { 0 };
-        _cleanup_json_ json_t *list = json_array();
+        _cleanup_free_ struct vfio_device *devices = xcalloc(job->n + 1, sizeof(*devices));
         int r = sys_use(job->sys, &o, err);
 
         if (r >= 0)
-                r = look_all(job, o.sys, list, err);
+                r = look_all(job, o.sys, devices, err);
         if (r >= 0 && job->force)
-                r = refuse_held(job, err);
+                r = refuse_held(job, devices, err);
         if (r < 0)
                 return r;
-        *ret = TAKE_PTR(list);
+        *ret = json_array();
+        for (size_t i = 0; i < job->n; i++)
+                json_push(*ret, vfio_device_to_json(&devices[i]));
         return 0;
 }
 

@@ -16,7 +16,8 @@ struct vfio_look_job {
         const bool
                 *force; /* for each: take it although somebody holds it; NULL: holders are not looked for */
         size_t n;
-        const char *root; /* where holders are looked for; NULL: this machine */
+        bool vfio_may_be_held; /* as with force, but only for those that are with a VFIO driver now */
+        const char *root;      /* where holders are looked for; NULL: this machine */
 };
 /* A work_fn; arg is a struct vfio_look_job. Result: an array of vfio_device_to_json() in the order asked.
  * With force given, a device that is held (vfio/holders.h) is -EBUSY with a sentence that names the holders.

@@ -345,7 +345,8 @@ static int keep(struct vm *vm, struct vfio_original *original, struct error *err
         struct vfio_original before;
         int r = 0;
 
-        if (!vfio_kept_find(runtime_dir(vm), original->address, &before, NULL)) {
+        if (!vfio_kept_find(runtime_dir(vm), original->address, &before, NULL) ||
+            !vfio_original_same(&before, original)) {
                 vfio_original_before(original, &before);
                 r = vfio_kept_put(runtime_dir(vm), &before, VFIO_KEPT_NEVER, err);
         }

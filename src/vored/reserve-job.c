@@ -163,11 +163,11 @@ static void bound(const json_t *result, const struct error *err, pid_t stuck, vo
 static int remember(struct reserve_row *row, const struct vfio_original *found, const char *why,
                     struct error *err) {
         struct vfio_original before, kept;
-        bool known = vfio_kept_find(runtime_dir(row), row->address, &kept, NULL);
+        bool known = vfio_kept_find(runtime_dir(row), row->address, &kept, NULL) &&
+                     vfio_original_same(&kept, found);
 
         vfio_original_before(found, &before);
-        if (known && kept.vendor == found->vendor && kept.device == found->device &&
-            (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
+        if (known && (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
                 before = kept;
         row->remembered = !known;
         return vfio_kept_put(runtime_dir(row), &before, why, err);
@@ -224,9 +224,10 @@ void reserve_job_claim(struct reserve_row *row) {
         const char *address = row->address;
         const char *user = reserve_user(row->m, address);
         _cleanup_error_ struct error err = ERROR_INIT;
-        /* What is kept is with vfio-pci: who has it open there is welcome to it. */
-        bool force = row->force || vfio_kept_find(runtime_dir(row), address, NULL, NULL);
-        struct vfio_look_job job = { .addresses = &address, .force = &force, .n = 1 };
+        /* Who has it open at vfio-pci is welcome to it. */
+        struct vfio_look_job job = {
+                .addresses = &address, .force = &row->force, .n = 1, .vfio_may_be_held = true
+        };
 
         row->task = TASK_CLAIM;
         row->put_back = false;

@@ -332,7 +332,9 @@ static void test_look_refuses(void **state) {
         put_process(*state, 812, "Xorg", "1", "/dev/card1");
         /* A worker has none of our descriptors, so this stays in the test. */
         assert_int_equal(vfio_sys_open(*state, &sys, NULL), 0);
-        struct vfio_look_job job = { &sys, addresses, &force, 1, *state };
+        struct vfio_look_job job = {
+                .sys = &sys, .addresses = addresses, .force = &force, .n = 1, .root = *state
+        };
         _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_json_ json_t *result = NULL;
         assert_int_equal(vfio_look_work(&job, -1, &result, &err), -EBUSY);
@@ -341,6 +343,18 @@ static void test_look_refuses(void **state) {
                                  "--force of vore attach, takes it all the same)");
         force = true;
         assert_int_equal(vfio_look_work(&job, -1, &result, &err), 0);
+        json_decref(TAKE_PTR(result));
+        force = false;
+        job.vfio_may_be_held = true;
+        assert_int_equal(vfio_look_work(&job, -1, &result, &err), -EBUSY);
+        put_link(*state, DEVICE "/driver", "../../../bus/pci/drivers/vfio-pci");
+        put(*state, DEVICE "/vfio-dev/vfio0/dev", "511:0\n");
+        put_node(*state, "/dev/vfio/devices/vfio0", 'c', "511:0");
+        put_process(*state, 55, "qemu", "9", "/dev/vfio/devices/vfio0");
+        assert_int_equal(vfio_look_work(&job, -1, &result, &err), 0);
+        json_decref(TAKE_PTR(result));
+        job.vfio_may_be_held = false;
+        assert_int_equal(vfio_look_work(&job, -1, &result, &err), -EBUSY);
         vfio_sys_close(&sys);
 }
 

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* -- what the rest of the daemon would do ---------------------------------------------------------------- */
 
@@ -199,6 +200,99 @@ static void test_third_driver(void **state) {
         assert_kept(x, MODEL_DRIVE, NULL);
 }
 
+/* -- who has it ------------------------------------------------------------------------------------------ */
+
+#define CARD_FOLDER "/sys/devices/pci0000:00/" MODEL_CARD
+
+static void put(const struct world *x, const char *path, const char *text) {
+        _cleanup_free_ char *full = xasprintf("%s%s", x->folder, path), *folder = xstrdup(full);
+
+        *strrchr(folder, '/') = '\0';
+        assert_int_equal(file_mkdirs(folder, 0755, NULL), 0);
+        assert_int_equal(file_write_atomic(AT_FDCWD, full, text, strlen(text), 0644, false, NULL), 0);
+}
+
+static void put_link(const struct world *x, const char *path, const char *target) {
+        _cleanup_free_ char *full = xasprintf("%s%s", x->folder, path), *folder = xstrdup(full);
+
+        *strrchr(folder, '/') = '\0';
+        assert_int_equal(file_mkdirs(folder, 0755, NULL), 0);
+        assert_int_equal(symlink(target, full), 0);
+}
+
+/* The card as the host sees it. */
+static void put_card(const struct world *x) {
+        put(x, CARD_FOLDER "/vendor", "0x10de\n");
+        put(x, CARD_FOLDER "/device", "0x1b80\n");
+        put(x, CARD_FOLDER "/class", "0x030000\n");
+        put_link(x, "/sys/bus/pci/devices/" MODEL_CARD, "../../../devices/pci0000:00/" MODEL_CARD);
+}
+
+static void put_xorg(const struct world *x) {
+        put(x, CARD_FOLDER "/drm/card1/dev", "226:1\n");
+        put(x, "/dev/card1", "");
+        put(x, "/vore/nodes", "/dev/card1 c 0660 0 0 226:1 rw\n");
+        put(x, "/proc/812/comm", "Xorg\n");
+        put_link(x, "/proc/812/fd/3", "/dev/card1");
+}
+
+/* Without vored: removed and found again. */
+static void host_takes_back(struct world *x, const char *address, const char *driver) {
+        struct model_device *d = model_device(&x->w.m, address);
+
+        d->driver = model_driver(&x->w.m, driver);
+        d->override[0] = '\0';
+}
+
+/* That it was kept once says nothing about who has it now. */
+static void test_kept_is_not_forced(void **state) {
+        struct world *x = *state;
+
+        put_card(x);
+        define(x, MODEL_CARD);
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_CARD, "vfio-pci");
+        put_xorg(x);
+        request(x, RESERVE_ALL, NULL);
+        assert_string_equal(reason_of(x, MODEL_CARD), "none");
+        host_takes_back(x, MODEL_CARD, "nouveau");
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_CARD, "nouveau");
+        assert_non_null(strstr(reason_of(x, MODEL_CARD), "Xorg (pid 812) has /dev/card1 open"));
+        request(x, RESERVE_BY_HAND, MODEL_CARD);
+        assert_driver(x, MODEL_CARD, "nouveau");
+}
+
+static void test_host_needs_it(void **state) {
+        struct world *x = *state;
+
+        put_card(x);
+        request(x, RESERVE_BY_HAND, MODEL_CARD);
+        assert_driver(x, MODEL_CARD, "vfio-pci");
+        host_takes_back(x, MODEL_CARD, "nouveau");
+        put(x, CARD_FOLDER "/boot_vga", "1\n");
+        request(x, RESERVE_BY_HAND, MODEL_CARD);
+        assert_driver(x, MODEL_CARD, "nouveau");
+        assert_non_null(strstr(reason_of(x, MODEL_CARD), "boot display"));
+}
+
+/* What another device was at that address is not this one's driver. */
+static void test_another_device_at_its_address(void **state) {
+        struct world *x = *state;
+        struct model_device *d = model_device(&x->w.m, MODEL_DRIVE);
+        struct vfio_original original;
+
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        d->device++;
+        d->driver = NULL;
+        d->override[0] = '\0';
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        assert_int_equal(vfio_kept_find(x->folder, MODEL_DRIVE, &original, NULL), 1);
+        assert_int_equal(original.device, d->device);
+        assert_string_equal(original.driver, "");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -206,6 +300,9 @@ int main(void) {
                 TEST(test_slow_driver),
                 TEST(test_refused),
                 TEST(test_third_driver),
+                TEST(test_kept_is_not_forced),
+                TEST(test_host_needs_it),
+                TEST(test_another_device_at_its_address),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
