@@ -262,10 +262,17 @@ static void given_back(const json_t *result, const struct error *err, pid_t stuc
 }
 
 void reserve_job_give_back(struct reserve_row *row) {
+        const char *user = reserve_user(row->m, row->address);
         _cleanup_error_ struct error err = ERROR_INIT;
 
         row->task = TASK_GIVE_BACK;
         free(TAKE_PTR(row->reason));
+        if (user) { /* since it was asked for */
+                row_fail(row, "it is in use by the machine %s: vore stop %s first", user, user);
+                row->refused = true;
+                finish(row);
+                return;
+        }
         if (!vfio_kept_find(runtime_dir(row), row->address, NULL, NULL)) {
                 finish(row);
                 return;

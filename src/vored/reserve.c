@@ -113,6 +113,16 @@ static void request_free(struct reserve_request *request) {
         free(request);
 }
 
+static void rows_forgive(struct manager *m) {
+        for (size_t i = 0; i < m->reserve->n_rows; i++) {
+                struct reserve_row *row = m->reserve->rows[i];
+
+                if (row->refused)
+                        free(TAKE_PTR(row->reason));
+                row->refused = false;
+        }
+}
+
 /* VMs that wait for a device of theirs go on. */
 static void others_go_on(struct manager *m) {
         for (size_t i = 0; i < m->n_machines; i++)
@@ -128,6 +138,7 @@ static void request_over(struct manager *m) {
         if (request->done)
                 request->done(m, request->data);
         request_free(request);
+        rows_forgive(m);
         rows_drop(m);
         others_go_on(m);
         queue_run(m);

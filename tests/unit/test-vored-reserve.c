@@ -43,6 +43,7 @@ struct world {
         struct manager m;
         char *before; /* owned: all devices as they were */
         int done;     /* requests that are over */
+        char *told;   /* owned: the reasons that the last one knew of */
 };
 
 static int setup(void **state) {
@@ -74,8 +75,23 @@ static int teardown(void **state) {
         sd_event_unref(x->m.loop);
         assert_int_equal(file_remove_tree(AT_FDCWD, x->folder, NULL), 0);
         free(x->before);
+        free(x->told);
         free(x);
         return 0;
+}
+
+static struct vm *machine(struct world *x, const char *name) {
+        struct def_summary summary = { .reserves = true };
+
+        snprintf(summary.name, sizeof(summary.name), "%s", name);
+        return machine_add(&x->m, name, vm_new(&x->m.env, &summary), NULL)->vm;
+}
+
+/* From now on, or not any more: it is prepared and has the device. */
+static void uses(struct vm *vm, const char *address) {
+        json_decref(vm->addresses);
+        vm->addresses = address ? json_pack("[{s:s, s:i}]", "address", address, "group", 8) : NULL;
+        vm->state = address ? VM_PREPARED : VM_STOPPED;
 }
 
 /* The saved definitions: "vm" reserves the device; address NULL: there are none. */
@@ -90,7 +106,15 @@ static void define(struct world *x, const char *address) {
 }
 
 static void over(struct manager *m, void *data) {
-        ((struct world *) data)->done++;
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+        struct world *x = data;
+
+        for (size_t i = 0; i < m->reserve->n_rows; i++)
+                if (m->reserve->rows[i]->reason)
+                        strbuf_addf(&b, "%s\n", m->reserve->rows[i]->reason);
+        free(x->told);
+        x->told = strbuf_take(&b);
+        x->done++;
 }
 
 static void ask(struct world *x, enum reserve_kind kind, const char *name) {
@@ -293,6 +317,27 @@ static void test_another_device_at_its_address(void **state) {
         assert_string_equal(original.driver, "");
 }
 
+/* -- while others wait ----------------------------------------------------------------------------------- */
+
+/* A machine claims it while its release waits for its turn. */
+static void test_release_waits_too_long(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "vm");
+
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        ask(x, RESERVE_ALL, NULL);
+        ask(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        uses(vm, MODEL_DRIVE);
+        run(x);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        assert_string_equal(x->told, "it is in use by the machine vm: vore stop vm first\n");
+        assert_string_equal(reason_of(x, MODEL_DRIVE), "none");
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
+        uses(vm, NULL);
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_before(x);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -303,6 +348,7 @@ int main(void) {
                 TEST(test_kept_is_not_forced),
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
+                TEST(test_release_waits_too_long),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
