@@ -136,8 +136,9 @@ static int note(struct vm *vm, const struct vfio_original *original, const struc
         if (!vm->devices->noted)
                 return 0;
         return undo_add(vm, "device",
-                        json_pack("{s:o, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
-                                  wanted->keep, "release", wanted->reserve && !wanted->keep),
+                        json_pack("{s:o, s:b, s:b, s:b}", "original", vfio_original_to_json(original), "keep",
+                                  wanted->keep, "release", wanted->reserve && !wanted->keep, "reserve",
+                                  wanted->reserve),
                         err);
 }
 
@@ -340,16 +341,21 @@ static int restore_start(struct vm *vm, const struct vfio_original *original, st
         return job_start(vm, "a device's way back", original, NULL, vfio_restore_work, given_back, err);
 }
 
-/* rebind = "never": it stays with vfio-pci after the machine has run. What it was before is remembered. */
-static int keep(struct vm *vm, struct vfio_original *original, struct error *err) {
+/* rebind = "never", and what is reserved: it stays with vfio-pci after the machine has run. What it was
+ * before is remembered; for a reservation, so that it ends with the definition, unless somebody wanted more.
+ */
+static int keep(struct vm *vm, struct vfio_original *original, bool reserve, struct error *err) {
+        _cleanup_free_ char *why = NULL;
         struct vfio_original before;
+        bool known = vfio_kept_find(runtime_dir(vm), original->address, &before, &why) &&
+                     vfio_original_same(&before, original);
         int r = 0;
 
-        if (!vfio_kept_find(runtime_dir(vm), original->address, &before, NULL) ||
-            !vfio_original_same(&before, original)) {
+        if (!known)
                 vfio_original_before(original, &before);
-                r = vfio_kept_put(runtime_dir(vm), &before, VFIO_KEPT_NEVER, err);
-        }
+        if (!known || str_eq(why, VFIO_KEPT_LEFT) || (reserve && str_eq(why, VFIO_KEPT_NEVER)))
+                r = vfio_kept_put(runtime_dir(vm), &before, reserve ? VFIO_KEPT_RESERVE : VFIO_KEPT_NEVER,
+                                  err);
         vfio_original_idle(&before, original);
         return r;
 }
@@ -376,7 +382,7 @@ int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
                 return r;
         devices_of(vm)->again = devices_of(vm)->forget = false;
         if (json_get_bool(args, "keep", false) && vm->ran) {
-                if ((r = keep(vm, &original, err)) < 0)
+                if ((r = keep(vm, &original, json_get_bool(args, "reserve", false), err)) < 0)
                         return r;
         } else
                 vm->devices->forget = as_kept(vm, args, &original);

@@ -338,8 +338,9 @@ bool reserve_needed(const struct manager *m) {
 }
 
 void reserve_machine_ended(struct manager *m, const struct vm *vm) {
-        if (vm_active(vm) || vm_state(vm) == VM_PREPARED)
+        if (m->power_off_us || vm_active(vm) || vm_state(vm) == VM_PREPARED)
                 return;
+        rows_from_file(m);
         for (size_t i = 0; i < m->reserve->n_rows; i++)
                 if (unwanted(m->reserve->rows[i])) {
                         reserve_request(m, RESERVE_ONE, vm_name(vm), NULL, NULL);

@@ -68,8 +68,8 @@ void reserve_request(struct manager *m, enum reserve_kind kind, const char *name
 /* Is there anything to look after: a definition that reserves, or a device that is kept? Without it no worker
  * runs. */
 bool reserve_needed(const struct manager *m);
-/* A machine is done with its devices: those that only a definition wanted which was forgotten meanwhile go
- * back. */
+/* A machine is done with its devices: those that only a definition wanted which was forgotten meanwhile, or
+ * was never saved, go back. */
 void reserve_machine_ended(struct manager *m, const struct vm *vm);
 /* For auto-start: what it reserves is not known yet, or a device of it is on its way. */
 bool reserve_waits(const struct manager *m, const char *name);

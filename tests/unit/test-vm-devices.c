@@ -346,6 +346,41 @@ static void test_stuck(void **state) {
         assert_false(kept(x, MODEL_DRIVE, NULL));
 }
 
+/* -- what stays ------------------------------------------------------------------------------------------ */
+
+/* It ran, stays, and is kept for `reserve` or for rebind = "never", with what was known of it before. */
+static void assert_stays(struct world *x, bool reserved, const char *known, const char *why) {
+        struct plan_device device = drive;
+
+        device.keep = true;
+        device.reserve = reserved;
+        if (known)
+                reserve(x, MODEL_DRIVE, known);
+        claimed(x, &device, 1);
+        ends(x, true);
+        assert_string_equal(model_device(&x->w.m, MODEL_DRIVE)->driver->name, "vfio-pci");
+        assert_string_equal(model_device(&x->w.m, MODEL_DRIVE)->power, "auto");
+        assert_kept(x, MODEL_DRIVE, why, "nvme");
+        struct vfio_original original;
+        assert_true(kept(x, MODEL_DRIVE, &original));
+        assert_int_equal(vfio_restore(&x->w.sys, &original, NULL, NULL), 0);
+        assert_int_equal(vfio_kept_drop(x->folder, MODEL_DRIVE, NULL), 0);
+        assert_before(x);
+}
+
+static void test_stays(void **state) {
+        struct world *x = *state;
+
+        assert_stays(x, true, NULL, VFIO_KEPT_RESERVE);
+        assert_stays(x, true, VFIO_KEPT_RESERVE, VFIO_KEPT_RESERVE);
+        assert_stays(x, true, VFIO_KEPT_NEVER, VFIO_KEPT_RESERVE);
+        assert_stays(x, true, VFIO_KEPT_LEFT, VFIO_KEPT_RESERVE);
+        assert_stays(x, true, VFIO_KEPT_HAND, VFIO_KEPT_HAND);
+        assert_stays(x, false, NULL, VFIO_KEPT_NEVER);
+        assert_stays(x, false, VFIO_KEPT_LEFT, VFIO_KEPT_NEVER);
+        assert_stays(x, false, VFIO_KEPT_RESERVE, VFIO_KEPT_RESERVE);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -360,6 +395,7 @@ int main(void) {
                 TEST(test_worker_that_does_not_begin),
                 TEST(test_third_driver),
                 TEST(test_stuck),
+                TEST(test_stays),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

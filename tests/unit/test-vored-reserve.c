@@ -338,6 +338,48 @@ static void test_release_waits_too_long(void **state) {
         assert_before(x);
 }
 
+/* -- machines that end ----------------------------------------------------------------------------------- */
+
+/* As the machine's end leaves it. */
+static void kept_at_end(struct world *x, struct vm *vm, const char *why) {
+        static const struct vfio_claim idle = { .idle = true };
+        struct vfio_original found;
+
+        assert_int_equal(vfio_original_read(&x->w.sys, MODEL_DRIVE, &found, NULL), 0);
+        assert_int_equal(vfio_bind(&x->w.sys, &found, &idle, NULL, NULL), 0);
+        assert_int_equal(vfio_kept_put(x->folder, &found, why, NULL), 0);
+        uses(vm, NULL);
+        reserve_machine_ended(&x->m, vm);
+        run(x);
+}
+
+/* Nobody saved it, or it was forgotten while it ran: no row knows the device. */
+static void test_ended_and_not_wanted(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "vm");
+
+        uses(vm, MODEL_DRIVE);
+        kept_at_end(x, vm, VFIO_KEPT_RESERVE);
+        assert_before(x);
+        assert_kept(x, MODEL_DRIVE, NULL);
+        kept_at_end(x, vm, VFIO_KEPT_NEVER);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+}
+
+static void test_ended_and_wanted(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "vm");
+
+        define(x, MODEL_DRIVE);
+        uses(vm, MODEL_DRIVE);
+        kept_at_end(x, vm, VFIO_KEPT_RESERVE);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_RESERVE);
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_before(x);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -349,6 +391,8 @@ int main(void) {
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
                 TEST(test_release_waits_too_long),
+                TEST(test_ended_and_not_wanted),
+                TEST(test_ended_and_wanted),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
