@@ -222,12 +222,14 @@ static bool unwanted(const struct reserve_row *row) {
 }
 
 static void tasks_set(struct manager *m, const struct reserve_request *request) {
+        bool claims = request->kind != RESERVE_UNWANTED;
+
         for (size_t i = 0; i < m->reserve->n_rows; i++) {
                 struct reserve_row *row = m->reserve->rows[i];
 
-                row->task = wants(row, request->name) ? TASK_CLAIM :
-                            unwanted(row)             ? TASK_GIVE_BACK :
-                                                        TASK_NONE;
+                row->task = claims && wants(row, request->name) ? TASK_CLAIM :
+                            unwanted(row)                       ? TASK_GIVE_BACK :
+                                                                  TASK_NONE;
         }
 }
 
@@ -343,7 +345,7 @@ void reserve_machine_ended(struct manager *m, const struct vm *vm) {
         rows_from_file(m);
         for (size_t i = 0; i < m->reserve->n_rows; i++)
                 if (unwanted(m->reserve->rows[i])) {
-                        reserve_request(m, RESERVE_ONE, vm_name(vm), NULL, NULL);
+                        reserve_request(m, RESERVE_UNWANTED, NULL, NULL, NULL);
                         return;
                 }
 }

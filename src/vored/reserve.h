@@ -37,11 +37,12 @@ typedef void (*reserve_done_fn)(struct manager *m, void *data);
 
 struct reserve_request {
         enum reserve_kind {
-                RESERVE_ALL,     /* look at the saved definitions; claim all, give back what nobody wants */
-                RESERVE_ONE,     /* the same, but claim only what the definition `name` reserves */
-                RESERVE_LOOK,    /* only look at the saved definitions */
-                RESERVE_BY_HAND, /* the device `name` */
-                RELEASE_BY_HAND, /* the device `name`; NULL: all that are kept */
+                RESERVE_ALL,      /* look at the saved definitions; claim all, give back what nobody wants */
+                RESERVE_ONE,      /* the same, but claim only what the definition `name` reserves */
+                RESERVE_UNWANTED, /* look at them; claim nothing, give back what nobody wants */
+                RESERVE_LOOK,     /* only look at the saved definitions */
+                RESERVE_BY_HAND,  /* the device `name` */
+                RELEASE_BY_HAND,  /* the device `name`; NULL: all that are kept */
         } kind;
         char *name; /* owned */
         reserve_done_fn done;

@@ -380,6 +380,24 @@ static void test_ended_and_wanted(void **state) {
         assert_before(x);
 }
 
+/* rebind = "stop" gave the drive to the host; the card, which only a forgotten definition wanted, goes too.
+ */
+static void test_end_claims_nothing(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "vm");
+
+        define(x, MODEL_CARD);
+        request(x, RESERVE_ALL, NULL);
+        define(x, MODEL_DRIVE);
+        uses(vm, NULL);
+        reserve_machine_ended(&x->m, vm);
+        assert_null(x->m.reserve->queue);
+        request(x, RESERVE_LOOK, NULL);
+        reserve_machine_ended(&x->m, vm);
+        run(x);
+        assert_before(x);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -393,6 +411,7 @@ int main(void) {
                 TEST(test_release_waits_too_long),
                 TEST(test_ended_and_not_wanted),
                 TEST(test_ended_and_wanted),
+                TEST(test_end_claims_nothing),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
