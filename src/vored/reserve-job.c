@@ -159,18 +159,19 @@ static void bound(const json_t *result, const struct error *err, pid_t stuck, vo
 }
 
 /* Only what is with the host now says how it was; the driver of one that is with vfio-pci is known, or
- * nobody's. */
-static int remember(struct reserve_row *row, const struct vfio_original *found, const char *why,
-                    struct error *err) {
+ * nobody's. What somebody claimed by hand is given back by hand, whoever else wants it. */
+static int remember(struct reserve_row *row, const struct vfio_original *found, struct error *err) {
+        _cleanup_free_ char *why = NULL;
         struct vfio_original before, kept;
-        bool known = vfio_kept_find(runtime_dir(row), row->address, &kept, NULL) &&
+        bool known = vfio_kept_find(runtime_dir(row), row->address, &kept, &why) &&
                      vfio_original_same(&kept, found);
+        bool hand = row->by_hand || (known && str_eq(why, VFIO_KEPT_HAND));
 
         vfio_original_before(found, &before);
         if (known && (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
                 before = kept;
         row->remembered = !known;
-        return vfio_kept_put(runtime_dir(row), &before, why, err);
+        return vfio_kept_put(runtime_dir(row), &before, hand ? VFIO_KEPT_HAND : VFIO_KEPT_RESERVE, err);
 }
 
 static int check_found(const struct reserve_row *row, const struct vfio_device *d, struct error *err) {
@@ -198,8 +199,7 @@ static int claim(struct reserve_row *row, const json_t *result, struct error *er
         if (r >= 0)
                 r = check_found(row, &device, err);
         if (r >= 0)
-                r = remember(row, &device.original,
-                             json_array_size(row->vms) ? VFIO_KEPT_RESERVE : VFIO_KEPT_HAND, err);
+                r = remember(row, &device.original, err);
         if (r < 0)
                 return r;
         vm_test_kill("reserve", "bind", "before");

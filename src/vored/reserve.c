@@ -227,6 +227,7 @@ static void tasks_set(struct manager *m, const struct reserve_request *request) 
         for (size_t i = 0; i < m->reserve->n_rows; i++) {
                 struct reserve_row *row = m->reserve->rows[i];
 
+                row->by_hand = false;
                 row->task = claims && wants(row, request->name) ? TASK_CLAIM :
                             unwanted(row)                       ? TASK_GIVE_BACK :
                                                                   TASK_NONE;
@@ -270,6 +271,7 @@ static void by_hand(struct manager *m, const struct reserve_request *request) {
                                              row_kept(row) && !reserve_user(m, row->address);
 
                 row->task = meant ? task : TASK_NONE;
+                row->by_hand = task == TASK_CLAIM;
                 row->put_back = row->put_back || (meant && task == TASK_GIVE_BACK);
         }
         jobs_run(m);

@@ -20,6 +20,7 @@ struct reserve_row {
         json_t *vms;             /* owned: names of the saved definitions that reserve it; empty: none */
         bool force;
         char *reason;  /* owned: why it is not reserved, or not given back; NULL */
+        bool by_hand;  /* the claim under way: somebody typed it */
         bool refused;  /* reason is only for whoever asked */
         bool put_back; /* released by hand: reason is no warning */
 

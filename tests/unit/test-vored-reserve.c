@@ -224,6 +224,28 @@ static void test_third_driver(void **state) {
         assert_kept(x, MODEL_DRIVE, NULL);
 }
 
+/* Whatever definitions come and go. */
+static void test_by_hand_stays(void **state) {
+        struct world *x = *state;
+
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ONE, "vm");
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        request(x, RELEASE_BY_HAND, NULL);
+        assert_before(x);
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_RESERVE);
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
+        request(x, RESERVE_ALL, NULL);
+        assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
+}
+
 /* -- who has it ------------------------------------------------------------------------------------------ */
 
 #define CARD_FOLDER "/sys/devices/pci0000:00/" MODEL_CARD
@@ -405,6 +427,7 @@ int main(void) {
                 TEST(test_slow_driver),
                 TEST(test_refused),
                 TEST(test_third_driver),
+                TEST(test_by_hand_stays),
                 TEST(test_kept_is_not_forced),
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
