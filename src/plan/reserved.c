@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 /* "vfio[0].addr: there is no device at 0000:0b:00.0 (…)" of each error. */
 static json_t *problems_of(struct diags *diags) {
@@ -48,22 +49,41 @@ static json_t *reserved_by(struct def *def, const struct complete_request *req, 
                          only_reserved(claim_to_json(&p)), "problems", problems_of(&diags));
 }
 
+/* What is read here is a definition of that name; whatever is wrong with a file is an error. */
+static int summary_of(int folder, const char *file, const char *name, char **ret_text, size_t *ret_len,
+                      struct def_summary *ret, struct error *err) {
+        int r = file_read(folder, file, DEF_SIZE_MAX, ret_text, ret_len, err);
+
+        if (r >= 0)
+                r = def_summarize(*ret_text, *ret_len, "/", ret, err);
+        if (r >= 0 && !str_eq(ret->name, name))
+                r = error_set(err, -EINVAL, "it describes %s", ret->name);
+        return r;
+}
+
+static bool is_gone(int folder, const char *file) {
+        return faccessat(folder, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 static void add_file(int folder, const char *file, const char *name, const struct complete_request *req,
                      json_t *list) {
         _cleanup_arena_ struct arena *arena = arena_new();
+        _cleanup_error_ struct error err = ERROR_INIT;
         _cleanup_free_ char *text = NULL;
+        struct def_summary summary;
         struct def *def = NULL;
         struct diags diags;
-        bool any = false;
         size_t len;
 
-        diags_init(&diags, arena, file);
-        if (file_read(folder, file, DEF_SIZE_MAX, &text, &len, NULL) < 0 ||
-            def_parse(arena, text, len, "/", 0, &def, &diags) < 0 || !str_eq(def->machine.name, name))
+        if (summary_of(folder, file, name, &text, &len, &summary, &err) < 0) {
+                if (!is_gone(folder, file))
+                        json_push(list,
+                                  json_pack("{s:s, s:o, s:[], s:[]}", "name", name, "unknown",
+                                            json_string_lossy(error_text(&err)), "devices", "problems"));
                 return;
-        for (size_t i = 0; i < def->n_vfio; i++)
-                any = any || def->vfio[i].reserve;
-        if (any)
+        }
+        diags_init(&diags, arena, file);
+        if (summary.reserves && def_parse(arena, text, len, "/", 0, &def, &diags) >= 0)
                 json_push(list, reserved_by(def, req, arena));
 }
 

@@ -11,6 +11,7 @@ struct plan_reserved_request {
 
 /* A work_fn; arg is a struct plan_reserved_request. Result: an array, one for each definition that reserves
  * anything, in the order of the names: {name, devices (as claim_to_json() gives them, those of `group` too),
- * problems: sentences about what cannot be reserved}. A file that does not parse is left out: that is told
- * elsewhere. */
+ * problems: sentences about what cannot be reserved}. Of a file that cannot be read, or is no definition of
+ * its name, nobody knows what it reserves: {name, unknown: a sentence that says why, devices: [], problems:
+ * []}. */
 int plan_reserved_work(void *request, int report_fd, json_t **ret, struct error *err);

@@ -78,7 +78,7 @@ static void note_row(json_t *notes, const struct reserve_row *row, const char *n
 }
 
 json_t *reserve_notes(const struct manager *m, const char *name) {
-        json_t *notes = json_array(), *problems, *problem;
+        json_t *notes = json_array(), *problems, *problem, *unknown;
         const char *vm;
         size_t i;
 
@@ -89,6 +89,13 @@ json_t *reserve_notes(const struct manager *m, const char *name) {
                         if (!name || str_eq(name, vm))
                                 note(notes, "%s: nothing is reserved for %s", vm, json_string_value(problem));
                 }
+        }
+        json_object_foreach (m->reserve->unknown, vm, unknown) {
+                if (!name || str_eq(name, vm))
+                        note(notes,
+                             "%s: what it reserves is not known (%s), so nothing is given back until that is "
+                             "mended, or vore forget %s",
+                             vm, json_string_value(unknown), vm);
         }
         return notes;
 }

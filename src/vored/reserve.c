@@ -176,8 +176,13 @@ static void jobs_run(struct manager *m) {
 static void take_definition(struct manager *m, const json_t *definition) {
         const char *name = json_get_str(definition, "name", "");
         json_t *device, *problems = json_object_get(definition, "problems"), *problem;
+        const char *unknown = json_get_str(definition, "unknown", NULL);
         size_t i;
 
+        if (unknown) {
+                log_warning("%s: what it reserves is not known, so nothing is given back: %s", name, unknown);
+                json_put_str(m->reserve->unknown, name, unknown);
+        }
         json_array_foreach (json_object_get(definition, "devices"), i, device) {
                 struct reserve_row *row = row_get(m, json_get_str(device, "address", ""));
 
@@ -207,6 +212,7 @@ static void take_definitions(struct manager *m, const json_t *definitions) {
         }
         json_decref(r->problems);
         r->problems = json_object();
+        json_object_clear(r->unknown);
         json_array_foreach (definitions, i, definition) {
                 take_definition(m, definition);
         }
@@ -223,13 +229,14 @@ static bool unwanted(const struct reserve_row *row) {
 
 static void tasks_set(struct manager *m, const struct reserve_request *request) {
         bool claims = request->kind != RESERVE_UNWANTED;
+        bool all_known = json_object_size(m->reserve->unknown) == 0;
 
         for (size_t i = 0; i < m->reserve->n_rows; i++) {
                 struct reserve_row *row = m->reserve->rows[i];
 
                 row->by_hand = false;
                 row->task = claims && wants(row, request->name) ? TASK_CLAIM :
-                            unwanted(row)                       ? TASK_GIVE_BACK :
+                            all_known && unwanted(row)          ? TASK_GIVE_BACK :
                                                                   TASK_NONE;
         }
 }
@@ -338,6 +345,7 @@ bool reserve_needed(const struct manager *m) {
                 if (m->machines[i].vm && vm_saved(m->machines[i].vm) && vm_reserves(m->machines[i].vm))
                         return true;
         return m->reserve->n_rows || json_object_size(m->reserve->problems) ||
+               json_object_size(m->reserve->unknown) ||
                vfio_kept_list(m->settings->vore.runtime_dir, &kept, NULL) < 0 || json_object_size(kept);
 }
 
@@ -367,6 +375,7 @@ bool reserve_waits(const struct manager *m, const char *name) {
 void reserve_init(struct manager *m) {
         m->reserve = xcalloc(1, sizeof(*m->reserve));
         m->reserve->problems = json_object();
+        m->reserve->unknown = json_object();
 }
 
 void reserve_free(struct manager *m) {
@@ -386,6 +395,7 @@ void reserve_free(struct manager *m) {
         for (size_t i = 0; i < r->n_rows; i++)
                 row_free(r->rows[i]);
         json_decref(r->problems);
+        json_decref(r->unknown);
         free(r->rows);
         free(r);
         m->reserve = NULL;

@@ -55,6 +55,7 @@ struct reserve {
         struct reserve_row **rows; /* owned; by address */
         size_t n_rows;
         json_t *problems; /* owned: {NAME: [sentence]}: what the definitions want and is not there */
+        json_t *unknown;  /* owned: {NAME: sentence}: files of which nobody knows what they want */
         struct reserve_request *queue; /* owned; the first is under way */
         struct work *work;             /* the look at the definitions */
         size_t pending;                /* jobs under way */

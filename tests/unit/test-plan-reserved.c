@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MACHINE(name) "[machine]\nname = \"" name "\"\n"
 
@@ -63,6 +64,8 @@ static char *text_of(const json_t *list) {
                 json_array_foreach (json_object_get(item, "problems"), k, part) {
                         strbuf_addf(&b, "; %s", json_string_value(part));
                 }
+                if (json_get_str(item, "unknown", NULL))
+                        strbuf_addf(&b, "? %s", json_get_str(item, "unknown", NULL));
                 strbuf_add(&b, "\n");
         }
         return strbuf_take(&b);
@@ -103,8 +106,6 @@ static void test_faults(void **state) {
         save(*state, "moved",
              MACHINE("moved") "[[vfio]]\naddr = \"01:00.0\"\nvendor = 0x10de\ndevice = 0x1b80\n"
                               "reserve = true\n");
-        save(*state, "broken", "[machine\n");
-        save(*state, "named", MACHINE("otherwise") "[[vfio]]\naddr = \"01:00.0\"\nreserve = true\n");
         _cleanup_json_ json_t *list = reserved(*state, "amd-desktop");
         _cleanup_free_ char *got = text_of(list);
         assert_non_null(strstr(got, "boot:; vfio[0].addr: the host needs 0000:0a:00.0"));
@@ -112,8 +113,25 @@ static void test_faults(void **state) {
         assert_non_null(strstr(got, "gone: 0000:01:00.0; vfio[0].addr: there is no device at 0000:0f:00.0"));
         assert_non_null(strstr(got, "moved:; vfio[0].addr: 0000:01:00.0 is 144d:a808"));
         assert_null(strstr(got, "other"));
-        assert_null(strstr(got, "broken"));
         assert_int_equal(json_array_size(list), 4);
+}
+
+/* Nobody knows what they want, which is not the same as nothing. */
+static void test_unknown(void **state) {
+        _cleanup_free_ char *link = xasprintf("%s/link.toml", (char *) *state);
+
+        save(*state, "broken", "[machine\n");
+        save(*state, "named", MACHINE("otherwise") "[[vfio]]\naddr = \"01:00.0\"\nreserve = true\n");
+        save(*state, "wrong", MACHINE("wrong") "[[vfio]]\naddr = 7\n");
+        save(*state, "ok", MACHINE("ok"));
+        assert_int_equal(symlink("/nonexistent", link), 0);
+        _cleanup_json_ json_t *list = reserved(*state, "amd-desktop");
+        _cleanup_free_ char *got = text_of(list);
+        assert_int_equal(json_array_size(list), 4);
+        assert_non_null(strstr(got, "broken:? "));
+        assert_non_null(strstr(got, "link:? "));
+        assert_non_null(strstr(got, "named:? it describes otherwise\n"));
+        assert_non_null(strstr(got, "wrong:? "));
 }
 
 /* One sentence for the whole, and no device. */
@@ -139,9 +157,9 @@ static void test_no_folder(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-                TEST(test_choice),    TEST(test_group_is_not_asked_for),
-                TEST(test_faults),    TEST(test_no_iommu),
-                TEST(test_no_folder),
+                TEST(test_choice),   TEST(test_group_is_not_asked_for),
+                TEST(test_faults),   TEST(test_unknown),
+                TEST(test_no_iommu), TEST(test_no_folder),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,6 +246,29 @@ static void test_by_hand_stays(void **state) {
         assert_kept(x, MODEL_DRIVE, VFIO_KEPT_HAND);
 }
 
+/* A file that cannot be read may be the one that wants it. */
+static void test_unknown(void **state) {
+        _cleanup_json_ json_t *notes = NULL;
+        struct world *x = *state;
+
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        define(x, NULL);
+        json_push(x->w.reserved, json_pack("{s:s, s:s, s:[], s:[]}", "name", "vm", "unknown", "it is no TOML",
+                                           "devices", "problems"));
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        notes = reserve_notes(&x->m, NULL);
+        assert_int_equal(json_array_size(notes), 1);
+        assert_non_null(
+                strstr(json_string_value(json_array_get(notes, 0)),
+                       "vm: what it reserves is not known (it is no TOML), so nothing is given back"));
+        assert_true(reserve_needed(&x->m));
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_before(x);
+}
+
 /* -- who has it ------------------------------------------------------------------------------------------ */
 
 #define CARD_FOLDER "/sys/devices/pci0000:00/" MODEL_CARD
@@ -428,6 +451,7 @@ int main(void) {
                 TEST(test_refused),
                 TEST(test_third_driver),
                 TEST(test_by_hand_stays),
+                TEST(test_unknown),
                 TEST(test_kept_is_not_forced),
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
