@@ -158,6 +158,10 @@ static void bound(const json_t *result, const struct error *err, pid_t stuck, vo
         finish(row);
 }
 
+static bool all_wanted(const struct reserve_row *row) {
+        return row->m->reserve->queue->kind == RESERVE_ALL;
+}
+
 /* Only what is with the host now says how it was; the driver of one that is with vfio-pci is known, or
  * nobody's. What somebody claimed by hand is given back by hand, whoever else wants it. */
 static int remember(struct reserve_row *row, const struct vfio_original *found, struct error *err) {
@@ -168,6 +172,9 @@ static int remember(struct reserve_row *row, const struct vfio_original *found, 
         bool hand = row->by_hand || (known && str_eq(why, VFIO_KEPT_HAND));
 
         vfio_original_before(found, &before);
+        /* At vored's start others load drivers still: that it has none yet says nothing. */
+        if (!known && all_wanted(row) && !found->driver[0] && !found->override[0])
+                before.probe = true;
         if (known && (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
                 before = kept;
         row->remembered = !known;

@@ -269,6 +269,30 @@ static void test_unknown(void **state) {
         assert_before(x);
 }
 
+static void without_driver(struct world *x, const char *address) {
+        model_device(&x->w.m, address)->driver = NULL;
+        strcpy(model_device(&x->w.m, address)->power, "on");
+}
+
+/* Claimed at boot before its driver was there: the kernel chooses one when it goes back. By hand it is just
+ * as it was. */
+static void test_before_its_driver(void **state) {
+        struct world *x = *state;
+
+        without_driver(x, MODEL_DRIVE);
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        request(x, RESERVE_ALL, NULL);
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_before(x);
+        without_driver(x, MODEL_DRIVE);
+        request(x, RESERVE_BY_HAND, MODEL_DRIVE);
+        request(x, RELEASE_BY_HAND, MODEL_DRIVE);
+        assert_driver(x, MODEL_DRIVE, "");
+}
+
 /* -- who has it ------------------------------------------------------------------------------------------ */
 
 #define CARD_FOLDER "/sys/devices/pci0000:00/" MODEL_CARD
@@ -452,6 +476,7 @@ int main(void) {
                 TEST(test_third_driver),
                 TEST(test_by_hand_stays),
                 TEST(test_unknown),
+                TEST(test_before_its_driver),
                 TEST(test_kept_is_not_forced),
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
