@@ -21,8 +21,8 @@ struct vm_devices {
         struct vfio_job *job;
         struct vfio_original original; /* of the job */
         bool noted;                    /* the journal's last entry is about it */
-        bool again;                    /* its way back is tried for the second time */
-        bool forget;                   /* it is not kept any more when the job is done */
+        bool again;  /* for the second time: its way back, or a look because the host had changed it */
+        bool forget; /* it is not kept any more when the job is done */
 };
 
 static struct vm_devices *devices_of(struct vm *vm) {
@@ -79,6 +79,20 @@ static void job_result(struct vm *vm, const json_t *result, const struct error *
 /* -- claiming ------------------------------------------------------------------------------------- */
 
 static int claim_next(struct vm *vm, struct error *err);
+static int look(struct vm *vm, struct error *err);
+
+/* The host changed the device between look and bind, and nothing was done: there is nothing to give back
+ * either. While a host starts it may only have got its driver: true if it is looked at once more. */
+static bool changed(struct vm *vm) {
+        struct vm_devices *d = vm->devices;
+
+        if (d->noted)
+                undo_drop(vm);
+        if (d->again || vm->ending)
+                return false;
+        d->again = true;
+        return look(vm, NULL) > 0;
+}
 
 static void claimed(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct vm *vm = data;
@@ -90,10 +104,8 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
         if (!vm->op.table)
                 return;
         if (!result) {
-                /* Somebody else was faster and nothing was done: there is nothing to give back either. */
-                if (failed.code == -ESTALE && vm->devices->noted)
-                        undo_drop(vm);
-                step_finish(vm, &failed);
+                if (failed.code != -ESTALE || !changed(vm))
+                        step_finish(vm, &failed);
                 return;
         }
         test_kill(vm->op.table->name, "bind", "after");
@@ -101,6 +113,7 @@ static void claimed(const json_t *result, const struct error *err, pid_t stuck, 
         if (vm->ending)
                 return;
         vm->devices->next++;
+        vm->devices->again = false;
         r = claim_next(vm, &failed);
         if (r <= 0)
                 step_finish(vm, r < 0 ? &failed : NULL);
@@ -180,6 +193,7 @@ static int found_take(struct vm *vm, const json_t *result, struct error *err) {
         if (n != vm->plan->n_devices)
                 return error_set(err, -EBADMSG, "%zu devices were looked at instead of %zu", n,
                                  vm->plan->n_devices);
+        free(d->found);
         d->found = xcalloc(n, sizeof(*d->found));
         d->n = n;
         for (size_t i = 0; i < n; i++)
@@ -258,12 +272,23 @@ void vm_devices_changed(struct vm *vm) {
                 step_finish(vm, r < 0 ? &err : NULL);
 }
 
-int devices_claim(struct vm *vm, struct error *err) {
+static int look(struct vm *vm, struct error *err) {
         const struct plan *p = vm->plan;
         _cleanup_free_ const char **addresses = xcalloc(p->n_devices + 1, sizeof(*addresses));
         _cleanup_free_ bool *force = xcalloc(p->n_devices + 1, sizeof(*force));
 
-        if (p->n_devices == 0 || !vm->env->settings->system)
+        for (size_t i = 0; i < p->n_devices; i++) {
+                addresses[i] = p->devices[i].address;
+                force[i] = p->devices[i].force;
+        }
+        struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
+        int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job,
+                           looked, vm, &vm->work, err);
+        return r < 0 ? r : 1;
+}
+
+int devices_claim(struct vm *vm, struct error *err) {
+        if (vm->plan->n_devices == 0 || !vm->env->settings->system)
                 return 0;
         if (any_busy(vm)) {
                 vm->claim_waits = true;
@@ -273,14 +298,7 @@ int devices_claim(struct vm *vm, struct error *err) {
         if (r < 0)
                 return r;
         devices_free(vm);
-        for (size_t i = 0; i < p->n_devices; i++) {
-                addresses[i] = p->devices[i].address;
-                force[i] = p->devices[i].force;
-        }
-        struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
-        r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job, looked,
-                       vm, &vm->work, err);
-        return r < 0 ? r : 1;
+        return look(vm, err);
 }
 
 /* -- giving back ----------------------------------------------------------------------------------- */

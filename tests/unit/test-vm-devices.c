@@ -167,16 +167,21 @@ static void assert_kept(const struct world *x, const char *address, const char *
         assert_false(original.probe);
 }
 
+/* What shares the card's group does not stand in its way. */
+static void without_sound(struct world *x) {
+        model_device(&x->w.m, MODEL_SOUND)->driver = NULL;
+        strcpy(model_device(&x->w.m, MODEL_SOUND)->power, "on");
+        free(x->before);
+        x->before = model_text(&x->w.m);
+}
+
 /* -- prepared, then started ------------------------------------------------------------------------------ */
 
 static void test_prepared_then_started(void **state) {
         struct world *x = *state;
         const struct plan_device both[] = { card, drive };
 
-        model_device(&x->w.m, MODEL_SOUND)->driver = NULL;
-        strcpy(model_device(&x->w.m, MODEL_SOUND)->power, "on");
-        free(x->before);
-        x->before = model_text(&x->w.m);
+        without_sound(x);
         claimed(x, both, 2);
         claimed(x, both, 2);
         assert_int_equal(journal_count(x->vm->journal), 2);
@@ -229,6 +234,47 @@ static void test_prepared_then_changed(void **state) {
         claimed(x, &drive, 1);
         x->w.before = meddle;
         claim(x, &drive, 1);
+        assert_non_null(strstr(x->failure, "has changed meanwhile"));
+        assert_before(x);
+}
+
+/* -- a host that loads drivers still --------------------------------------------------------------------- */
+
+/* The drive's comes while the card is bound, and something is at it even then, n times. */
+static int changes;
+
+static void load_late(struct work_model *w, const char *name) {
+        struct model_device *d = model_device(&w->m, MODEL_DRIVE);
+
+        if (!strstr(name, "way to vfio-pci") || changes == 0 || !model_device(&w->m, MODEL_CARD)->driver ||
+            d->override[0] || !str_eq(model_device(&w->m, MODEL_CARD)->driver->name, "vfio-pci"))
+                return;
+        d->driver = --changes % 2 ? NULL : model_driver(&w->m, "nvme");
+}
+
+static void test_driver_comes_late(void **state) {
+        const struct plan_device both[] = { card, drive };
+        struct world *x = *state;
+
+        without_sound(x);
+        model_device(&x->w.m, MODEL_DRIVE)->driver = NULL;
+        changes = 1;
+        x->w.before = load_late;
+        claimed(x, both, 2);
+        assert_int_equal(journal_count(x->vm->journal), 2);
+        ends(x, true);
+        assert_before(x);
+}
+
+/* Not for ever. */
+static void test_driver_comes_and_goes(void **state) {
+        const struct plan_device both[] = { card, drive };
+        struct world *x = *state;
+
+        without_sound(x);
+        changes = 2;
+        x->w.before = load_late;
+        claim(x, both, 2);
         assert_non_null(strstr(x->failure, "has changed meanwhile"));
         assert_before(x);
 }
@@ -388,6 +434,8 @@ int main(void) {
                 TEST(test_prepared_stop_of_reserved),
                 TEST(test_prepared_never),
                 TEST(test_prepared_then_changed),
+                TEST(test_driver_comes_late),
+                TEST(test_driver_comes_and_goes),
                 TEST(test_slow_driver),
                 TEST(test_too_slow_driver),
                 TEST(test_driver_that_refuses),
