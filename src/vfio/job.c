@@ -15,6 +15,18 @@ struct vfio_job {
         struct vfio_progress progress; /* written by the worker */
 };
 
+struct vfio_look_at {
+        char address[VFIO_ADDRESS_MAX]; /* written by the worker */
+};
+
+static void *shared_new(size_t size) {
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        if (p == MAP_FAILED)
+                log_oom();
+        return p;
+}
+
 /* A worker has none of the daemon's descriptors: what is real is opened there. */
 struct opened {
         struct vfio_sys own;
@@ -34,12 +46,32 @@ static void opened_done(struct opened *o) {
                 vfio_sys_close(&o->own);
 }
 
+struct vfio_look_at *vfio_look_at_new(void) {
+        return shared_new(sizeof(struct vfio_look_at));
+}
+
+void vfio_look_at_free(struct vfio_look_at *at) {
+        if (at)
+                (void) munmap(at, sizeof(*at));
+}
+
+const char *vfio_look_at_address(const struct vfio_look_at *at) {
+        return at->address;
+}
+
+static void looks_at(const struct vfio_look_job *job, size_t i) {
+        if (job->at)
+                snprintf(job->at->address, sizeof(job->at->address), "%s", job->addresses[i]);
+}
+
 static int look_all(const struct vfio_look_job *job, const struct vfio_sys *sys, struct vfio_device *ret,
                     struct error *err) {
         int r = 0;
 
-        for (size_t i = 0; r >= 0 && i < job->n; i++)
+        for (size_t i = 0; r >= 0 && i < job->n; i++) {
+                looks_at(job, i);
                 r = vfio_look(sys, job->addresses[i], &ret[i], err);
+        }
         return r;
 }
 
@@ -59,6 +91,7 @@ static int refuse_held(const struct vfio_look_job *job, const struct vfio_device
 
                 if (may_be_held(job, i, &devices[i]))
                         continue;
+                looks_at(job, i);
                 r = vfio_holders(h, job->addresses[i], arena, &holders, &n, err);
                 if (r >= 0)
                         r = vfio_holders_refuse(job->addresses[i], holders, n, err);
@@ -88,11 +121,8 @@ int vfio_look_work(void *arg, int report_fd, json_t **ret, struct error *err) {
 
 struct vfio_job *vfio_job_new(const struct vfio_sys *sys, const struct vfio_original *original,
                               const struct vfio_claim *claim) {
-        struct vfio_job *job =
-                mmap(NULL, sizeof(*job), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct vfio_job *job = shared_new(sizeof(*job));
 
-        if (job == MAP_FAILED)
-                log_oom();
         *job = (struct vfio_job){ .sys = sys, .original = *original };
         if (claim)
                 job->claim = *claim;
@@ -137,4 +167,8 @@ char *vfio_job_stuck(const struct vfio_job *job) {
         int n = (int) strnlen(job->progress.doing, sizeof(job->progress.doing));
 
         return xasprintf("%s is stuck%s%.*s", job->original.address, n ? " " : "", n, job->progress.doing);
+}
+
+char *vfio_look_stuck(const char *address) {
+        return xasprintf("%s is stuck being looked at", address);
 }

@@ -10,14 +10,22 @@
 
 #include "vfio/bind.h"
 
+/* Which device a look is at, in memory shared with its worker. */
+struct vfio_look_at;
+struct vfio_look_at *vfio_look_at_new(void);
+void vfio_look_at_free(struct vfio_look_at *at); /* also while the worker has it; NULL is fine */
+/* Borrowed; "": at none. */
+const char *vfio_look_at_address(const struct vfio_look_at *at);
+
 struct vfio_look_job {
         const struct vfio_sys *sys; /* NULL: this machine */
         const char *const *addresses;
         const bool
                 *force; /* for each: take it although somebody holds it; NULL: holders are not looked for */
         size_t n;
-        bool vfio_may_be_held; /* as with force, but only for those that are with a VFIO driver now */
-        const char *root;      /* where holders are looked for; NULL: this machine */
+        bool vfio_may_be_held;   /* as with force, but only for those that are with a VFIO driver now */
+        const char *root;        /* where holders are looked for; NULL: this machine */
+        struct vfio_look_at *at; /* NULL: nobody asks */
 };
 /* A work_fn; arg is a struct vfio_look_job. Result: an array of vfio_device_to_json() in the order asked.
  * With force given, a device that is held (vfio/holders.h) is -EBUSY with a sentence that names the holders.
@@ -42,3 +50,5 @@ const char *vfio_job_address(const struct vfio_job *job); /* borrowed */
 /* After a deadline, with the worker gone or not: "0000:0b:00.0 is stuck leaving nvidia". Owned by the caller.
  */
 char *vfio_job_stuck(const struct vfio_job *job);
+/* The same of a look: "0000:0b:00.0 is stuck being looked at". */
+char *vfio_look_stuck(const char *address);

@@ -18,6 +18,7 @@ enum { LOOK_DEADLINE_MS = 10 * 1000 };
 struct vm_devices {
         struct vfio_device *found; /* as they were looked at, in the plan's order */
         size_t n, next;
+        struct vfio_look_at *at; /* while they are looked at */
         struct vfio_job *job;
         struct vfio_original original; /* of the job */
         bool noted;                    /* the journal's last entry is about it */
@@ -35,6 +36,7 @@ void devices_free(struct vm *vm) {
         if (!vm->devices)
                 return;
         vfio_job_free(vm->devices->job);
+        vfio_look_at_free(vm->devices->at);
         free(vm->devices->found);
         free(vm->devices);
         vm->devices = NULL;
@@ -208,16 +210,31 @@ static int found_take(struct vm *vm, const json_t *result, struct error *err) {
         return 0;
 }
 
+/* A worker that does not even die: nobody looks at that device again until the host restarts. */
+static void look_stuck(struct vm *vm, struct error *ret) {
+        const char *address = vfio_look_at_address(vm->devices->at);
+        _cleanup_free_ char *sentence = vfio_look_stuck(address);
+        _cleanup_error_ struct error failed = ERROR_INIT;
+
+        if (!address[0])
+                return;
+        if (vfio_stuck_add(runtime_dir(vm), address, sentence, &failed) < 0)
+                log_warning("%s: %s", vm->name, error_text(&failed));
+        error_set(ret, -ETIMEDOUT, "%s", sentence);
+}
+
 static void looked(const json_t *result, const struct error *err, pid_t stuck, void *data) {
         struct vm *vm = data;
         _cleanup_error_ struct error failed = ERROR_INIT;
         int r;
 
         vm->work = NULL;
+        if (stuck)
+                look_stuck(vm, &failed);
         if (!vm->op.table)
                 return;
         if (!result) {
-                step_finish(vm, err);
+                step_finish(vm, failed.code ? &failed : err);
                 return;
         }
         r = found_take(vm, result, &failed);
@@ -281,7 +298,11 @@ static int look(struct vm *vm, struct error *err) {
                 addresses[i] = p->devices[i].address;
                 force[i] = p->devices[i].force;
         }
-        struct vfio_look_job job = { .addresses = addresses, .force = force, .n = p->n_devices };
+        vfio_look_at_free(devices_of(vm)->at);
+        vm->devices->at = vfio_look_at_new();
+        struct vfio_look_job job = {
+                .addresses = addresses, .force = force, .n = p->n_devices, .at = vm->devices->at
+        };
         int r = work_start(vm->env->loop, "a look at the devices", LOOK_DEADLINE_MS, vfio_look_work, &job,
                            looked, vm, &vm->work, err);
         return r < 0 ? r : 1;

@@ -64,7 +64,8 @@ static int job_start(struct reserve_row *row, const char *name, const struct vfi
         return work_start(row->m->loop, name, deadline_ms, fn, row->job, done, row, &row->work, err);
 }
 
-/* A worker that came to no end: the device is not touched again if it is stuck for good. */
+/* A worker that came to no end: the device is not touched again if it is stuck for good. Without a job it was
+ * looked at. */
 static bool row_stuck(struct reserve_row *row, const struct error *err, pid_t stuck) {
         _cleanup_error_ struct error failed = ERROR_INIT;
         _cleanup_free_ char *sentence = NULL;
@@ -73,7 +74,7 @@ static bool row_stuck(struct reserve_row *row, const struct error *err, pid_t st
                 row_fail_error(row, err);
                 return false;
         }
-        sentence = vfio_job_stuck(row->job);
+        sentence = row->job ? vfio_job_stuck(row->job) : vfio_look_stuck(row->address);
         if (stuck && vfio_stuck_add(runtime_dir(row), row->address, sentence, &failed) < 0)
                 log_warning("%s: %s", row->address, error_text(&failed));
         row_fail_sentence(row, sentence);
@@ -219,7 +220,7 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
 
         row->work = NULL;
         if (!result)
-                row_fail_error(row, err);
+                (void) row_stuck(row, err, stuck);
         else if (claim(row, result, &failed) >= 0)
                 return;
         else
@@ -238,6 +239,7 @@ void reserve_job_claim(struct reserve_row *row) {
 
         row->task = TASK_CLAIM;
         row->put_back = false;
+        vfio_job_free(TAKE_PTR(row->job));
         free(TAKE_PTR(row->reason));
         if (user) { /* it has what it wants; how it ends decides what becomes of the device */
                 finish(row);

@@ -185,6 +185,9 @@ static int do_read(struct model *m, const char *path, char **ret) {
         const struct model_device *d = device_at(m, path, &rest);
         char *text = d ? get_attribute(d, rest) : NULL;
 
+        if (m->hangs_reading && str_ends(path, m->hangs_reading))
+                for (;;)
+                        pause();
         if (!text)
                 return -ENOENT;
         *ret = text;

@@ -62,10 +62,11 @@ struct model {
         int op;     /* the next operation's number */
         int writes; /* those that wrote or loaded */
         struct model_fault faults[2];
-        int vanish_at;        /* -1: never; the first device */
-        const char *hangs_at; /* writing to a path that ends so never returns; NULL: none */
-        int dead_from;        /* -1: never; from there on all fail with -EIO: whoever used them was killed */
-        bool has_backend;     /* vfio_iommu_type1 is loaded */
+        int vanish_at;             /* -1: never; the first device */
+        const char *hangs_at;      /* writing to a path that ends so never returns; NULL: none */
+        const char *hangs_reading; /* the same for reading */
+        int dead_from;    /* -1: never; from there on all fail with -EIO: whoever used them was killed */
+        bool has_backend; /* vfio_iommu_type1 is loaded */
         bool uses_new_id, left_asleep; /* left_asleep: a driver of the host was left while power was "auto" */
 };
 

@@ -120,6 +120,25 @@ static void test_look_in_a_worker(void **state) {
         assert_int_equal(d.boot_vga, 1);
 }
 
+static void test_look_never_returns(void **state) {
+        const char *const addresses[] = { MODEL_DRIVE, MODEL_CARD, MODEL_SOUND };
+        struct vfio_look_at *at = vfio_look_at_new();
+        _cleanup_error_ struct error err = ERROR_INIT;
+        json_t *result = NULL;
+        struct model m;
+
+        model_init(&m);
+        m.hangs_reading = MODEL_CARD "/d3cold_allowed";
+        struct vfio_sys sys = model_sys(&m);
+        struct vfio_look_job job = {
+                .sys = &sys, .addresses = addresses, .n = ARRAY_SIZE(addresses), .at = at
+        };
+        assert_string_equal(vfio_look_at_address(at), "");
+        assert_int_equal(work_run("devices", 200, vfio_look_work, &job, &result, &err), -ETIME);
+        assert_string_equal(vfio_look_at_address(at), MODEL_CARD);
+        vfio_look_at_free(at);
+}
+
 static void test_original_json(void **state) {
         struct vfio_original one = { .address = MODEL_CARD,
                                      .vendor = 0x10de,
@@ -355,6 +374,7 @@ int main(void) {
                 cmocka_unit_test(test_look),
                 cmocka_unit_test(test_look_at_nothing),
                 cmocka_unit_test(test_look_in_a_worker),
+                cmocka_unit_test(test_look_never_returns),
                 cmocka_unit_test(test_original_json),
                 cmocka_unit_test(test_original_bad_json),
                 cmocka_unit_test(test_group),

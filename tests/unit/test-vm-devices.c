@@ -392,6 +392,26 @@ static void test_stuck(void **state) {
         assert_false(kept(x, MODEL_DRIVE, NULL));
 }
 
+/* A look at the second of them. The next start does not look at it. */
+static void test_stuck_look(void **state) {
+        const struct plan_device both[] = { card, drive };
+        struct world *x = *state;
+
+        without_sound(x);
+        x->w.late_name = "a look";
+        x->w.late = 1;
+        x->w.stuck = 7;
+        claim(x, both, 2);
+        assert_string_equal(x->failure, MODEL_DRIVE " is stuck being looked at");
+        assert_true(vfio_stuck_known(x->folder, MODEL_DRIVE));
+        assert_false(vfio_stuck_known(x->folder, MODEL_CARD));
+        strbuf_done(&x->w.names);
+        x->w.names = STRBUF_INIT;
+        claim(x, both, 2);
+        assert_non_null(strstr(x->failure, "restart of the host"));
+        assert_null(x->w.names.data);
+}
+
 /* -- what stays ------------------------------------------------------------------------------------------ */
 
 /* It ran, stays, and is kept for `reserve` or for rebind = "never", with what was known of it before. */
@@ -443,6 +463,7 @@ int main(void) {
                 TEST(test_worker_that_does_not_begin),
                 TEST(test_third_driver),
                 TEST(test_stuck),
+                TEST(test_stuck_look),
                 TEST(test_stays),
         };
 

@@ -386,6 +386,27 @@ static void test_another_device_at_its_address(void **state) {
         assert_string_equal(original.driver, "");
 }
 
+/* Nobody leaves one more worker behind. */
+static void test_stuck_look(void **state) {
+        struct world *x = *state;
+
+        define(x, MODEL_DRIVE);
+        x->w.late_name = "a look";
+        x->w.late = 1;
+        request(x, RESERVE_ALL, NULL);
+        assert_false(vfio_stuck_known(x->folder, MODEL_DRIVE));
+        x->w.late = 1;
+        x->w.stuck = 7;
+        request(x, RESERVE_ALL, NULL);
+        assert_string_equal(reason_of(x, MODEL_DRIVE), "it is stuck being looked at");
+        assert_true(vfio_stuck_known(x->folder, MODEL_DRIVE));
+        strbuf_done(&x->w.names);
+        x->w.names = STRBUF_INIT;
+        request(x, RESERVE_ALL, NULL);
+        assert_null(strstr(x->w.names.data, "a look"));
+        assert_non_null(strstr(reason_of(x, MODEL_DRIVE), "restart of the host"));
+}
+
 /* -- while others wait ----------------------------------------------------------------------------------- */
 
 /* A machine claims it while its release waits for its turn. */
@@ -480,6 +501,7 @@ int main(void) {
                 TEST(test_kept_is_not_forced),
                 TEST(test_host_needs_it),
                 TEST(test_another_device_at_its_address),
+                TEST(test_stuck_look),
                 TEST(test_release_waits_too_long),
                 TEST(test_ended_and_not_wanted),
                 TEST(test_ended_and_wanted),
