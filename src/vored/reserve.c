@@ -362,14 +362,16 @@ void reserve_machine_ended(struct manager *m, const struct vm *vm) {
 
 bool reserve_waits(const struct manager *m, const char *name) {
         const struct machine *machine = machine_find((struct manager *) m, name);
-        const struct reserve_request *first = m->reserve->queue;
 
         if (!machine || !machine->vm || !vm_reserves(machine->vm))
                 return false;
         for (size_t i = 0; i < m->reserve->n_rows; i++)
                 if (m->reserve->rows[i]->work && wants(m->reserve->rows[i], name))
                         return true;
-        return first && first->kind == RESERVE_ALL && !m->reserve->pending;
+        for (const struct reserve_request *q = m->reserve->queue; q; q = q->next)
+                if (q->kind == RESERVE_ALL && (q != m->reserve->queue || !m->reserve->pending))
+                        return true;
+        return false;
 }
 
 void reserve_init(struct manager *m) {

@@ -37,6 +37,21 @@ def test_what_is_missing_is_told(root_world):
 
 
 @pytest.mark.needs_root
+def test_file_that_cannot_be_read(root_world):
+    """Nobody knows what it reserves: that is said, and nothing is given back until it is mended or forgotten."""
+    world, told = root_world, "vm: what it reserves is not known (line "
+    world.load("vm", "--save", extra=RESERVE)
+    (world.state / "definitions" / "vm.toml").write_text("[machine\n", encoding="ascii")
+    assert told in world.vore("reserve").failed(1, "nothing is given back", "vore forget vm").err
+    assert told in world.vore("list").ok().err
+    assert "vm: what it reserves is not known, so nothing is given back" in world.log.read_text(encoding="utf-8")
+    world.restart()
+    world.vore("forget", "vm").ok()
+    world.vore("reserve").ok()
+    assert world.vore("list").ok().err == ""
+
+
+@pytest.mark.needs_root
 def test_next_daemon_is_not_held_up(root_world):
     world = root_world
     world.load("first", "--save", extra=RESERVE, machine={"auto-start": True})

@@ -74,6 +74,16 @@ def test_forgotten_while_it_runs(host, kept):
     is_back(host.l1, kept["before"])
 
 
+def test_saved_while_it_runs(host, kept):
+    """Nothing was remembered of the drive before: its end does, for the definition, and with that it goes."""
+    host.boot("vm", disks=[], vfio=[SECOND])
+    host.vore("save", "vm").ok()
+    host.vore("kill", "vm").ok()
+    assert idle(host.l1, DRIVE_B)
+    host.vore("forget", "vm").ok()
+    is_back(host.l1, kept["before"])
+
+
 def test_start_of_vored(host, kept):
     l1 = host.l1
     save(host, "vm", disks=[], vfio=[SECOND], machine={"auto-start": True})
@@ -146,9 +156,11 @@ def test_never_is_remembered(host, kept):
 
 
 def test_stop_wins(host, kept):
+    """Prepared before it starts, as it is, it is claimed twice."""
     l1 = host.l1
     save(host, "vm", disks=[], vfio=[{**SECOND, "rebind": "stop"}])
     assert idle(l1, DRIVE_B)
+    host.vore("prepare", "vm").ok()
     host.vore("start", "vm").ok()
     host.vore("kill", "vm").ok()
     is_back(l1, kept["before"])

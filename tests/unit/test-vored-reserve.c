@@ -488,6 +488,21 @@ static void test_end_claims_nothing(void **state) {
         assert_before(x);
 }
 
+/* An adopted machine has ended meanwhile: what is asked for that must not let auto-start begin too early. */
+static void test_auto_start_waits(void **state) {
+        struct world *x = *state;
+
+        (void) machine(x, "vm");
+        define(x, MODEL_DRIVE);
+        ask(x, RESERVE_UNWANTED, NULL);
+        assert_false(reserve_waits(&x->m, "vm"));
+        ask(x, RESERVE_ALL, NULL);
+        assert_true(reserve_waits(&x->m, "vm"));
+        run(x);
+        assert_false(reserve_waits(&x->m, "vm"));
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -506,6 +521,7 @@ int main(void) {
                 TEST(test_ended_and_not_wanted),
                 TEST(test_ended_and_wanted),
                 TEST(test_end_claims_nothing),
+                TEST(test_auto_start_waits),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
