@@ -91,6 +91,20 @@ static void emit(const struct asked *a, const struct devices *d) {
         rpc_reply(a->call, json_pack("{s:o, s:[], s:n}", "text", json_string_lossy(text), "files", "ran"));
 }
 
+/* A file that nobody can read may reserve what the rules would leave out. */
+static int all_known(const struct manager *m, struct error *err) {
+        const char *name;
+        json_t *why;
+
+        json_object_foreach (m->reserve->unknown, name, why)
+                return error_set(
+                        err, -EINVAL,
+                        "what the saved definition of %s reserves is not known, so the rules would lack it: "
+                        "%s; mend it (vore load FILE --save) or vore forget %s",
+                        name, json_string_value(why), name);
+        return 0;
+}
+
 /* The definitions were looked at just now. */
 static void looked(struct manager *m, void *data) {
         _cleanup_free_ struct asked *a = data;
@@ -98,6 +112,10 @@ static void looked(struct manager *m, void *data) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct work *work;
 
+        if (a->action != REMOVE && all_known(m, &err) < 0) {
+                method_fail(a->call, &err);
+                return;
+        }
         devices_take(m, &d);
         struct rules_job job = { .place = place_of(m),
                                  .kind = a->kind,

@@ -45,6 +45,8 @@ def test_file_that_cannot_be_read(root_world):
     assert told in world.vore("reserve").failed(1, "nothing is given back", "vore forget vm").err
     assert told in world.vore("list").ok().err
     assert "vm: what it reserves is not known, so nothing is given back" in world.log.read_text(encoding="utf-8")
+    for kind in ("udev", "dracut"):  # the rules would lack what it reserves
+        world.vore("reserve", "--emit", kind).failed(1, "saved definition of vm", "vore forget vm")
     world.restart()
     world.vore("forget", "vm").ok()
     world.vore("reserve").ok()
