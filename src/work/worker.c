@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -65,8 +66,10 @@ _noreturn_ static void child_main(int report_fd, pid_t parent, work_fn fn, void 
         child_reset_signals();
         r = fn(arg, report_fd, &result, &error);
         r = child_report(report_fd, r, result, &error);
-        /* The reader need not wait until the kernel has taken this process apart. */
+        /* The reader need not wait until the kernel has taken this process apart, nor on the processor that
+         * does so. */
         (void) close(report_fd);
+        (void) sched_yield();
         _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
