@@ -221,3 +221,10 @@ int file_identity(int dirfd, const char *path, char **ret) {
         *ret = strbuf_take(&b);
         return 0;
 }
+
+int file_link(int fd, int folder, const char *name) {
+        char self[40];
+
+        snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+        return linkat(AT_FDCWD, self, folder, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}

@@ -35,3 +35,7 @@ int file_lock(const char *path, int *ret_fd, struct error *err);
  * system's own handle (name_to_handle_at(2): inode and generation), or else the inode and when it was made.
  * path "": fd itself; links are not followed. Owned by the caller. */
 int file_identity(int dirfd, const char *path, char **ret);
+
+/* Gives a file without a name (O_TMPFILE) the name in folder. -EEXIST: there is such a one. Quiet: no text.
+ */
+int file_link(int fd, int folder, const char *name);

@@ -50,6 +50,16 @@ bool json_get_bool(const json_t *obj, const char *key, bool fallback) {
         return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
+bool json_has_named(const json_t *array, const char *name) {
+        const json_t *item;
+        size_t i;
+
+        json_array_foreach (array, i, item)
+                if (str_eq(json_get_str(item, "name", NULL), name))
+                        return true;
+        return false;
+}
+
 void json_put(json_t *obj, const char *key, json_t *value) {
         if (!value)
                 value = json_null();

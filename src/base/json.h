@@ -22,6 +22,9 @@ const char *json_get_str(const json_t *obj, const char *key, const char *fallbac
 int64_t json_get_int(const json_t *obj, const char *key, int64_t fallback);
 bool json_get_bool(const json_t *obj, const char *key, bool fallback);
 
+/* Has the array an object whose member "name" is this one? */
+bool json_has_named(const json_t *array, const char *name);
+
 /* json_object_set_new that ends the process when out of memory; value NULL sets JSON null. */
 void json_put(json_t *obj, const char *key, json_t *value);
 void json_put_str(json_t *obj, const char *key, const char *value); /* NULL: JSON null */

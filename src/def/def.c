@@ -74,8 +74,13 @@ int def_summarize(const char *text, size_t len, const char *directory, struct de
         return summarize(text, len, directory, 0, ret, err);
 }
 
-int def_summarize_saved(const char *text, size_t len, struct def_summary *ret, struct error *err) {
-        return summarize(text, len, "/", DEF_SAVE, ret, err);
+int def_summarize_saved(const char *text, size_t len, const char *name, struct def_summary *ret,
+                        struct error *err) {
+        int r = summarize(text, len, "/", DEF_SAVE, ret, err);
+
+        if (r >= 0 && !str_eq(ret->name, name))
+                r = error_set(err, -EINVAL, "it is named %s.toml but describes %s", name, ret->name);
+        return r;
 }
 
 bool def_name_valid(const char *name) {

@@ -197,8 +197,9 @@ struct def_summary {
 void def_summary(const struct def *def, struct def_summary *ret);
 int def_summarize(const char *text, size_t len, const char *directory, struct def_summary *ret,
                   struct error *err);
-/* The same of a definition that was saved: its paths must be absolute. */
-int def_summarize_saved(const char *text, size_t len, struct def_summary *ret, struct error *err);
+/* The same of a definition that was saved under a name: it must be that one's, and its paths absolute. */
+int def_summarize_saved(const char *text, size_t len, const char *name, struct def_summary *ret,
+                        struct error *err);
 
 /* Appends a device that def->vfio[of].group takes along: what is said there of force, reserve and rebind
  * counts for it too. Its place in the file is that of `group`. */

@@ -152,16 +152,6 @@ static int ask_presets(struct walk *w, const char *arch, const char *chipset, js
         return script_presets(&req, w->report_fd, ret, err);
 }
 
-static bool preset_known(const json_t *presets, const char *name) {
-        size_t i;
-        json_t *preset;
-
-        json_array_foreach (presets, i, preset)
-                if (str_eq(json_get_str(preset, "name", NULL), name))
-                        return true;
-        return false;
-}
-
 static char *preset_names(const json_t *presets) {
         struct strbuf b = STRBUF_INIT;
         size_t i;
@@ -184,7 +174,7 @@ static size_t check_presets(struct walk *w) {
         for (size_t i = 0; i < w->def->n_disk; i++) {
                 struct def_disk *disk = &w->def->disk[i];
 
-                if (str_empty(disk->preset) || preset_known(presets, disk->preset))
+                if (str_empty(disk->preset) || json_has_named(presets, disk->preset))
                         continue;
                 found++;
                 diag_error(&w->diags, DEF_LOC(disk, preset),

@@ -54,11 +54,7 @@ static int summary_of(int folder, const char *file, const char *name, char **ret
                       struct def_summary *ret, struct error *err) {
         int r = file_read(folder, file, DEF_SIZE_MAX, ret_text, ret_len, err);
 
-        if (r >= 0)
-                r = def_summarize(*ret_text, *ret_len, "/", ret, err);
-        if (r >= 0 && !str_eq(ret->name, name))
-                r = error_set(err, -EINVAL, "it describes %s", ret->name);
-        return r;
+        return r < 0 ? r : def_summarize_saved(*ret_text, *ret_len, name, ret, err);
 }
 
 static bool is_gone(int folder, const char *file) {

@@ -112,23 +112,13 @@ void attached_from_json(struct vm *vm, const json_t *array) {
         }
 }
 
-static bool listed(const json_t *list, const char *name) {
-        size_t i;
-        json_t *item;
-
-        json_array_foreach (list, i, item)
-                if (str_eq(json_get_str(item, "name", NULL), name))
-                        return true;
-        return false;
-}
-
 void attached_compare(struct vm *vm, const json_t *reply) {
         vm->attached_known = true;
         for (size_t i = 0; i < vm->n_attached; i++) {
                 char id[ATTACHED_ID_MAX];
 
                 attached_id(&vm->attached[i], id);
-                vm->attached[i].there = listed(reply, id);
+                vm->attached[i].there = json_has_named(reply, id);
         }
 }
 

@@ -167,12 +167,13 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
                 return 0;
         _cleanup_free_ char *temp = xasprintf("%s.%d.tmp", name, (int) getpid());
         int named = copy_new(folder, temp, &fd);
-        _cleanup_free_ char *self = xasprintf("/proc/self/fd/%d", fd);
         r = named < 0 ? named : copy_data(source, fd);
-        if (r >= 0 &&
-            linkat(named ? folder : AT_FDCWD, named ? temp : self, folder, name, AT_SYMLINK_FOLLOW) < 0 &&
-            errno != EEXIST)
-                r = -errno;
+        if (r >= 0 && !named)
+                r = file_link(fd, folder, name);
+        else if (r >= 0)
+                r = linkat(folder, temp, folder, name, 0) < 0 ? -errno : 0;
+        if (r == -EEXIST)
+                r = 0;
         if (named > 0)
                 (void) unlinkat(folder, temp, 0);
         return r < 0 ? error_errno(err, r, "cannot copy %s to the VM's own %s", copy->source, copy->target) :

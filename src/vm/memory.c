@@ -143,7 +143,6 @@ static int make_name(struct vm *vm, int folder, const struct plan_memory *m, str
                      struct error *err) {
         _cleanup_close_ int fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         _cleanup_free_ char *identity = NULL;
-        char self[64];
         int r;
 
         if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
@@ -160,9 +159,9 @@ static int make_name(struct vm *vm, int folder, const struct plan_memory *m, str
         if (r < 0)
                 return r;
         test_kill("start", "memory-file", "before");
-        snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-        if (linkat(AT_FDCWD, self, folder, strrchr(m->path, '/') + 1, AT_SYMLINK_FOLLOW) < 0) {
-                (void) error_errno(err, errno, "cannot make the shared memory %s", m->path);
+        r = file_link(fd, folder, strrchr(m->path, '/') + 1);
+        if (r < 0) {
+                (void) error_errno(err, r, "cannot make the shared memory %s", m->path);
                 undo_drop(vm); /* what may be there is somebody else's */
                 return err->code;
         }

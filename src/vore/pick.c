@@ -27,6 +27,10 @@ bool state_runs(const char *state) {
         return state_is(state) & RUNS;
 }
 
+bool state_holds(const char *state) {
+        return state_is(state) & (RUNS | HELD);
+}
+
 enum output_color state_color(const char *state) {
         for (size_t i = 0; i < ARRAY_SIZE(states); i++)
                 if (str_eq(states[i].name, state))

@@ -7,7 +7,8 @@
 #include "vore/verbs.h"
 
 /* Of the states that vore(1) names. */
-bool state_runs(const char *state); /* starting, running, paused, stopping */
+bool state_runs(const char *state);  /* starting, running, paused, stopping */
+bool state_holds(const char *state); /* those and prepared: there is something to give back */
 enum output_color state_color(const char *state);
 
 /* The name of the only one that fits (owned by the caller). -ENOENT for none, -EEXIST for several: then

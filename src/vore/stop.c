@@ -99,10 +99,9 @@ static size_t find_running(const json_t *machines, const json_t *params, json_t 
         size_t n = 0, i;
 
         json_array_foreach (machines, i, machine) {
-                const char *name = json_get_str(machine, "name", ""),
-                           *state = json_get_str(machine, "state", "");
+                const char *name = json_get_str(machine, "name", "");
 
-                if ((!state_runs(state) && !str_eq(state, "prepared")) || json_object_get(asked, name))
+                if (!state_holds(json_get_str(machine, "state", "")) || json_object_get(asked, name))
                         continue;
                 json_put_bool(asked, name, true);
                 calls[n].name = name;

@@ -13,7 +13,7 @@
 /* The log is cut at 8 MiB. It is read and sent in parts, the next one when the last one has left: neither the
  * loop nor a client that does not read has to hold a whole one. Without `more` there is only one part, the
  * last. */
-enum { LAST_MAX = 1024 * 1024, PART_MAX = 128 * 1024 };
+enum { LAST_MAX = 256 * 1024, PART_MAX = 128 * 1024 };
 
 struct reader {
         struct rpc_call *call;

@@ -171,8 +171,8 @@ static int loop_open(struct manager *m, struct error *err) {
         sigprocmask(SIG_BLOCK, &mask, NULL);
         signal(SIGPIPE, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
-        signal(SIGCHLD,
-               SIG_DFL); /* whoever ignored it: the kernel would take our children's ends away from us */
+        /* Inherited as ignored, it would have the kernel take our children's ends away from us. */
+        signal(SIGCHLD, SIG_DFL);
         if (sd_event_add_signal(m->loop, NULL, SIGTERM, told_to_end, NULL) < 0 ||
             sd_event_add_signal(m->loop, NULL, SIGINT, told_to_end, NULL) < 0)
                 return error_set(err, -EIO, "cannot wait for signals");

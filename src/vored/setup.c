@@ -67,20 +67,24 @@ int setup_folders(struct manager *m, struct error *err) {
         return 0;
 }
 
-static int folder_lock(const char *folder, const char *what, int *ret_fd, struct error *err) {
+static int folder_lock(const char *folder, const char *what, const char *option, int *ret_fd,
+                       struct error *err) {
         _cleanup_free_ char *path = xasprintf("%s/lock", folder);
         int r = file_lock(path, ret_fd, err);
 
-        return r == -EAGAIN ? error_set(err, r, "another vored uses the %s folder %s", what, folder) : r;
+        return r == -EAGAIN ?
+                       error_set(err, r, "another vored uses the %s folder %s: give this one its own by %s",
+                                 what, folder, option) :
+                       r;
 }
 
 int setup_lock(struct manager *m, struct error *err) {
         const struct settings_vore *v = &m->settings->vore;
-        int r = folder_lock(v->state_dir, "state", &m->lock_fd, err);
+        int r = folder_lock(v->state_dir, "state", "--state-dir", &m->lock_fd, err);
 
         if (r < 0 || str_eq(v->state_dir, v->runtime_dir))
                 return r;
-        return folder_lock(v->runtime_dir, "run-time", &m->runtime_lock_fd, err);
+        return folder_lock(v->runtime_dir, "run-time", "--runtime-dir", &m->runtime_lock_fd, err);
 }
 
 /* -- group and users ---------------------------------------------------------------------------------- */

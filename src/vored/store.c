@@ -13,15 +13,6 @@ char *store_path(const struct manager *m, const char *name) {
         return xasprintf("%s/definitions/%s.toml", m->settings->vore.state_dir, name);
 }
 
-static int saved_parse(const char *text, size_t len, const char *name, struct def_summary *ret,
-                       struct error *err) {
-        int r = def_summarize_saved(text, len, ret, err);
-
-        if (r >= 0 && !str_eq(ret->name, name))
-                r = error_set(err, -EINVAL, "it is named %s.toml but describes %s", name, ret->name);
-        return r;
-}
-
 static void load_one(struct manager *m, const char *name) {
         _cleanup_free_ char *path = store_path(m, name), *text = NULL;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -30,7 +21,7 @@ static void load_one(struct manager *m, const char *name) {
         int r = file_read(AT_FDCWD, path, DEF_SIZE_MAX, &text, &len, &err);
 
         if (r >= 0)
-                r = saved_parse(text, len, name, &summary, &err);
+                r = def_summarize_saved(text, len, name, &summary, &err);
         if (r < 0) {
                 log_warning("%s: %s", path, error_text(&err));
                 machine_add(m, name, NULL, xstrdup(error_text(&err)));

@@ -130,7 +130,7 @@ static void test_unknown(void **state) {
         assert_int_equal(json_array_size(list), 4);
         assert_non_null(strstr(got, "broken:? "));
         assert_non_null(strstr(got, "link:? "));
-        assert_non_null(strstr(got, "named:? it describes otherwise\n"));
+        assert_non_null(strstr(got, "named:? it is named named.toml but describes otherwise\n"));
         assert_non_null(strstr(got, "wrong:? "));
 }
 
