@@ -105,22 +105,38 @@ void process_done(struct process *p) {
         cleanup_closep(&p->report_fd);
 }
 
-int process_start_time(pid_t pid, uint64_t *ret) {
+/* /proc/PID/stat from field 3 on, where words are words: field 2, the name, may hold spaces and parentheses
+ * and ends at the last parenthesis. Owned by the caller; NULL: there is no such process. */
+static char *stat_words(pid_t pid) {
         _cleanup_free_ char *text = NULL;
         char path[40];
-        unsigned long long value;
 
         snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
         if (file_read(AT_FDCWD, path, 4095, &text, NULL, NULL) < 0)
-                return -ESRCH;
-        /* Field 2, the name, may hold spaces and parentheses; behind its last parenthesis comes field 3. */
+                return NULL;
         char *p = strrchr(text, ')');
-        for (int field = 2; p && field < 22; field++)
-                p = strchr(p + 1, ' ');
-        if (!p || sscanf(p, " %llu", &value) != 1)
+        return p && p[1] == ' ' ? xstrdup(p + 2) : NULL;
+}
+
+int process_start_time(pid_t pid, uint64_t *ret) {
+        _cleanup_free_ char *words = stat_words(pid);
+        unsigned long long value;
+        char *p = words;
+
+        for (int field = 3; p && field < 22; field++) {
+                p = strchr(p, ' ');
+                p = p ? p + 1 : NULL;
+        }
+        if (!p || sscanf(p, "%llu", &value) != 1)
                 return -ESRCH;
         *ret = value;
         return 0;
+}
+
+bool process_dying(pid_t pid) {
+        _cleanup_free_ char *words = stat_words(pid);
+
+        return !words || *words == 'Z' || *words == 'X';
 }
 
 int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *err) {

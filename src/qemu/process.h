@@ -87,6 +87,9 @@ void process_done(struct process *p); /* closes; does not kill */
 int process_start_time(pid_t pid, uint64_t *ret);
 /* A pidfd for pid if its start time is still this one; else -ESRCH. */
 int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *err);
+/* Its end has begun (proc_pid_stat(5): state Z or X), though its pidfd tells of it only when the last of its
+ * threads is gone: until then it may hold what the machine has. */
+bool process_dying(pid_t pid);
 /* -ESRCH when it has ended. */
 int process_kill(int pidfd, int sig);
 

@@ -15,7 +15,8 @@ static void adopt_running(struct vm *vm) {
         if (console_start(vm, false, &err) < 0)
                 vm_warn(vm, "no console: %s", error_text(&err));
         error_done(&err);
-        if (guest_connect(vm, &err) < 0) {
+        /* Of one that is on its way out the pidfd tells the end. */
+        if (guest_connect(vm, &err) < 0 && !process_dying(vm->process.pid)) {
                 vm_warn(vm, "its QEMU cannot be reached: %s; it runs on, kill works", error_text(&err));
                 adoption_done(vm);
         }
@@ -58,9 +59,7 @@ static void adopt_without_process(struct vm *vm) {
                 vm_end(vm, VM_FAILED, START_CUT_OFF);
                 return;
         }
-        _cleanup_free_ char *path = vm_log_path(vm), *words = process_last_words(path, vm->log_offset);
-        _cleanup_free_ char *reason =
-                xasprintf("ended while vored was away%s%s", words ? ": " : "", words ? words : "");
+        _cleanup_free_ char *reason = guest_away_reason(vm);
         vm_end(vm, VM_FAILED, reason);
 }
 

@@ -97,10 +97,19 @@ static char *words_or(struct vm *vm, const char *fallback) {
         return words ? words : xstrdup(fallback);
 }
 
+char *guest_away_reason(struct vm *vm) {
+        _cleanup_free_ char *words = words_or(vm, "");
+
+        return xasprintf("ended while vored was away%s%s", *words ? ": " : "", words);
+}
+
 /* What the exit status says (a child of ours), else what the log says. */
 static char *exit_reason(struct vm *vm) {
         siginfo_t info = { 0 };
 
+        /* It was on its way out before this vored knew its state. */
+        if (vm->adopted)
+                return guest_away_reason(vm);
         if (waitid(P_PIDFD, (id_t) vm->process.pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
                 return words_or(vm, "QEMU ended by itself");
         if (info.si_code == CLD_EXITED) {
@@ -314,7 +323,7 @@ static int reconnect(sd_event_source *source, uint64_t now, void *data) {
         vm->reconnect_timer = sd_event_source_disable_unref(vm->reconnect_timer);
         if (vm->ending || vm->qmp)
                 return 0;
-        if (guest_connect(vm, &err) < 0) {
+        if (guest_connect(vm, &err) < 0 && !process_dying(vm->process.pid)) {
                 vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works",
                         error_text(&err));
                 hotplug_lost(vm, &err);

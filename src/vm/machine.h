@@ -274,6 +274,8 @@ void guest_end(struct vm *vm, enum vm_state state, const char *reason);
 void guest_end_now(struct vm *vm, enum vm_state state, const char *reason);
 /* It was told so by another vored: the time that it has begins anew. */
 void guest_end_adopted(struct vm *vm);
+/* Why one failed that nobody watched when it ended. Owned by the caller. */
+char *guest_away_reason(struct vm *vm);
 /* One timer per machine; replaces the last. */
 int vm_timer(struct vm *vm, uint64_t deadline_us, sd_event_time_handler_t fn, struct error *err);
 void vm_timer_off(struct vm *vm);

@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -337,6 +338,34 @@ static void test_an_end_is_adopted(void **state) {
         run_until(b, &b->adopted, "the adoption");
         assert_answer(b, 0, VM_DONE, "");
         assert_int_equal(vm_state(b->vm), VM_STOPPED);
+}
+
+static void assert_ended_away(struct bench *b) {
+        run_until(b, &b->adopted, "the adoption");
+        assert_int_equal(vm_state(b->vm), VM_FAILED);
+        if (!strstr(vm_reason(b->vm), "ended while vored was away"))
+                fail_msg("reason: %s", vm_reason(b->vm));
+}
+
+/* It goes while its state is being asked for. */
+static void test_an_end_during_adoption(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"die\": \"query-status\", \"how\": \"kill\"}");
+        adopt_as(b, json_object());
+        assert_ended_away(b);
+}
+
+/* It is on its way out: nothing listens there any more, and its pidfd is still silent. */
+static void test_adoption_of_a_dying_process(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"die\": \"start\", \"linger\": 0.3}");
+        while (!process_dying(b->p.pid))
+                (void) sched_yield();
+        adopt_as(b, json_object());
+        assert_false(b->adopted);
+        assert_ended_away(b);
 }
 
 /* Every call has an answer, also those that come when it was given up, and a process that goes after all is
@@ -725,6 +754,8 @@ static void test_a_paused_one_is_stopped_in_vain(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_an_end_is_adopted),
+                TEST(test_an_end_during_adoption),
+                TEST(test_adoption_of_a_dying_process),
                 TEST(test_qemu_that_cannot_be_killed),
                 TEST(test_start_that_cannot_be_killed),
                 TEST(test_killing_again_puts_nothing_off),
