@@ -20,11 +20,18 @@ def resident(world):
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def held_up(*tasks):
+    """Seconds for which these had to wait for a processor, which is not vored's doing (proc_pid_schedstat)."""
+    return sum(int(pathlib.Path(f"/proc/{task}/schedstat").read_text().split()[1]) for task in tasks) / 1e9
+
+
 def answers(world, within=1.0):
-    start = time.monotonic()
+    tasks = world.process.pid, "thread-self"
+    start, waited = time.monotonic(), held_up(*tasks)
     with world.link() as link:
         link.call("List")
-    assert time.monotonic() - start < within
+    took = time.monotonic() - start
+    assert took - (held_up(*tasks) - waited) < within
 
 
 def test_introspection(world):
