@@ -22,9 +22,9 @@ static void adopt_merge(struct manager *m, struct vm *vm) {
                 machine_add(m, vm_name(vm), vm, NULL);
                 return;
         }
-        /* A file that is broken now is what the user has to be told of; the record of its last run goes. */
-        if (!known->vm && !vm_active(vm) && vm_state(vm) != VM_PREPARED) {
-                (void) vm_discard(vm, NULL);
+        /* A file that is broken now is what the user has to be told of; the record of its last run goes,
+         * unless something of that is still there or just being given back. */
+        if (!known->vm && vm_discard(vm, NULL) != -EBUSY) {
                 vm_free(vm);
                 return;
         }

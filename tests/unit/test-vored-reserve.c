@@ -24,9 +24,6 @@
 
 /* -- what the rest of the daemon would do ---------------------------------------------------------------- */
 
-void boot_auto_start_go(struct manager *m) {
-}
-
 json_t *boot_rules_notes(const struct manager *m) {
         return json_array();
 }
@@ -503,6 +500,37 @@ static void test_auto_start_waits(void **state) {
         assert_driver(x, MODEL_DRIVE, "vfio-pci");
 }
 
+/* Of a vored that was killed while it gave back a machine's device; meanwhile somebody broke the saved file.
+ */
+static void test_broken_and_given_back(void **state) {
+        static const struct vfio_claim claim = { 0 };
+        static const char text[] = "[machine]\nname = \"vm\"\nmemory = \"64M\"\n";
+        struct world *x = *state;
+        struct vfio_original found;
+        struct vm *vm = machine(x, "vm");
+        struct vm_definition d = { .text = text, .len = strlen(text), .file = "vm.toml", .directory = "/" };
+        struct def_summary summary;
+
+        assert_int_equal(def_summarize(d.text, d.len, d.directory, &summary, NULL), 0);
+        assert_int_equal(vm_define(vm, &d, &summary, NULL), 0);
+        vm->state = VM_STOPPED;
+        record_update(vm);
+        assert_int_equal(vfio_original_read(&x->w.sys, MODEL_DRIVE, &found, NULL), 0);
+        assert_int_equal(
+                undo_add(vm, "device", json_pack("{s:o}", "original", vfio_original_to_json(&found)), NULL),
+                0);
+        assert_int_equal(vfio_bind(&x->w.sys, &found, &claim, NULL, NULL), 0);
+        machine_remove(&x->m, machine_find(&x->m, "vm"));
+
+        machine_add(&x->m, "vm", NULL, xstrdup("it is no TOML"));
+        assert_int_equal(boot_adopt(&x->m, NULL), 0);
+        assert_int_equal(x->m.adoptions, 1);
+        run(x);
+        assert_int_equal(x->m.adoptions, 0);
+        assert_before(x);
+        assert_int_equal(vm_state(machine_find(&x->m, "vm")->vm), VM_STOPPED);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -522,6 +550,7 @@ int main(void) {
                 TEST(test_ended_and_wanted),
                 TEST(test_end_claims_nothing),
                 TEST(test_auto_start_waits),
+                TEST(test_broken_and_given_back),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
