@@ -53,6 +53,17 @@ static void check_machine(const struct def *def, const struct caps *caps, struct
                    "this QEMU (%s) has no machine type \"%.64s\"", caps->version, m->chipset);
 }
 
+static void check_amount(const struct def *def, const struct caps *caps, struct diags *diags) {
+        const struct def_machine *m = &def->machine;
+        unsigned max = str_empty(m->chipset) ? 0 : caps_cpus_max(caps, m->chipset);
+
+        if (max && def->cpu.amount > max)
+                diag_error(diags, DEF_LOC(&def->cpu, amount), "cpu.amount", NULL,
+                           "%u vCPUs are more than the machine type \"%.64s\" of this QEMU (%s) can have: at "
+                           "most %u",
+                           (unsigned) def->cpu.amount, m->chipset, caps->version, max);
+}
+
 /* -- CPU model ---------------------------------------------------------------------------------------- */
 
 static void check_model(const struct def *def, const struct caps *caps, struct diags *diags) {
@@ -78,5 +89,6 @@ void binary_check(const struct def *def, const struct caps *caps, struct diags *
         if (!caps)
                 return;
         check_machine(def, caps, diags);
+        check_amount(def, caps, diags);
         check_model(def, caps, diags);
 }

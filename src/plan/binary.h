@@ -1,4 +1,5 @@
-/* What a definition asks for by QEMU's own names, against what the binary has: machine type and CPU model. */
+/* What a definition asks for of QEMU, against what the binary has: machine type, number of vCPUs,
+ * CPU model. */
 #pragma once
 
 #include "def/def.h"

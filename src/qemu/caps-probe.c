@@ -257,6 +257,17 @@ static void on_properties(size_t i, const json_t *answer, void *data) {
         facts_add(names->facts, names->kind, names->items[names->first + i], answer);
 }
 
+/* As a fact of its own: "machine-cpus q35 288". */
+static void add_cpus_max(struct facts *f, const char *machine, const json_t *m) {
+        int64_t max = json_get_int(m, "cpu-max", 0);
+        char number[24];
+
+        snprintf(number, sizeof(number), "%lld", (long long) max);
+        _cleanup_json_ json_t *members = json_pack("[{s:s}]", "name", number);
+        if (max > 0)
+                facts_add(f, "machine-cpus", machine, members);
+}
+
 static int ask_machines(struct caps_qemu *q, struct facts *f, struct error *err) {
         _cleanup_json_ json_t *machines = NULL;
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
@@ -273,8 +284,11 @@ static int ask_machines(struct caps_qemu *q, struct facts *f, struct error *err)
                 const char *name = json_get_str(m, "name", ""), *alias = json_get_str(m, "alias", NULL);
 
                 facts_add(f, "machine", name, NULL);
+                add_cpus_max(f, name, m);
                 if (json_get_bool(m, "deprecated", false))
                         facts_add(f, "machine-deprecated", name, NULL);
+                if (is_word(alias))
+                        add_cpus_max(f, alias, m);
                 if (!is_word(alias) || strpbrk(name, "\"\\"))
                         continue;
                 strbuf_addf(

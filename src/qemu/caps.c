@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { CAPS_FILE_MAX = 4 * 1024 * 1024 };
 
-static const char magic[] = "vore-caps 1 ";
+static const char magic[] = "vore-caps 2 ";
 
 /* Kinds that scripts and other rooms ask for, and where their answer is. */
 static const struct kind {
@@ -226,6 +227,13 @@ bool caps_has(const struct caps *c, const char *kind, const char *name) {
                 return has_member(c, k->line, k->item, strlen(k->item), name);
         const char *dot = strchr(name, '.');
         return dot && dot > name && has_member(c, k->line, name, (size_t) (dot - name), dot + 1);
+}
+
+unsigned caps_cpus_max(const struct caps *c, const char *machine) {
+        static const char kind[] = "machine-cpus ";
+        const char *line = is_name(machine) ? find_line(c, "machine-cpus", machine, strlen(machine)) : NULL;
+
+        return line ? (unsigned) strtoul(line + strlen(kind) + strlen(machine), NULL, 10) : 0;
 }
 
 /* The search relies on order, and on no key being there twice. text ends with a line break. */

@@ -1,7 +1,7 @@
 /* What a QEMU binary can do: asked once per binary, kept in a small text file, searched without being parsed
  * into memory. The file is a snapshot of exactly what scripts can ask for.
  *
- * Its first line is "vore-caps 1 " and the binary's identity. Each other line is a fact: a kind, a name, and
+ * Its first line is "vore-caps 2 " and the binary's identity. Each other line is a fact: a kind, a name, and
  * the names of what belongs to it (a device's properties, an option's parameters), separated by single
  * spaces; the lines are sorted by byte. Devices that cannot be made at all, as a part of theirs is not
  * installed (a display with OpenGL without its module), are left out; CPU types are named without their
@@ -46,3 +46,5 @@ bool caps_has_property(const struct caps *c, const char *type, const char *name)
  * CPU model max ("hv-vapic"), "command", "device", "property" ("nvme.serial"). An unknown kind has nothing.
  */
 bool caps_has(const struct caps *c, const char *kind, const char *name);
+/* The most vCPUs of a machine type (cpu-max of query-machines); 0: not known. */
+unsigned caps_cpus_max(const struct caps *c, const char *machine);

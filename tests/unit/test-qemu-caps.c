@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define HEAD "vore-caps 1 /bin/qemu 1 2.0 3.0\n"
+#define HEAD "vore-caps 2 /bin/qemu 1 2.0 3.0\n"
 
 static const char text[] = HEAD "accel kvm device kernel-irqchip\n"
                                 "cpu max hv-vapic sse4.1\n"
@@ -23,6 +23,8 @@ static const char text[] = HEAD "accel kvm device kernel-irqchip\n"
                                 "device nvme-ns nsid\n"
                                 "machine pc-q35-7.2\n"
                                 "machine q35 hpet i8042\n"
+                                "machine-cpus pc-q35-7.2 288\n"
+                                "machine-cpus q35 288\n"
                                 "machine-deprecated pc-i440fx-1.4\n"
                                 "object iothread\n"
                                 "option drive cache.direct file\n"
@@ -49,6 +51,10 @@ static void lookups(void **state) {
         assert_true(caps_has(&c, "machine", "pc-q35-7.2"));
         assert_true(caps_has(&c, "machine-property", "q35.hpet"));
         assert_true(caps_has(&c, "machine-deprecated", "pc-i440fx-1.4"));
+        assert_int_equal(caps_cpus_max(&c, "q35"), 288);
+        assert_int_equal(caps_cpus_max(&c, "pc-q35-7.2"), 288);
+        assert_int_equal(caps_cpus_max(&c, "pc"), 0);
+        assert_int_equal(caps_cpus_max(&c, "q35 288"), 0);
         assert_true(caps_has(&c, "accel", "kvm"));
         assert_true(caps_has(&c, "accel-property", "kvm.device"));
         assert_true(caps_has(&c, "cpu-property", "sse4.1"));
@@ -87,11 +93,11 @@ static void not_caps(void **state) {
         static const char *const texts[] = {
                 "",
                 "\n",
-                "vore-caps 1 ",
+                "vore-caps 2 ",
                 HEAD,
                 HEAD "device a\n",
                 HEAD "version 7.2.22",
-                "vore-caps 2 x\nversion 1\n",
+                "vore-caps 1 x\nversion 1\n",
                 HEAD "version 1\ndevice a\n",
                 HEAD "device b\ndevice a\nversion 1\n",
                 HEAD "device a\ndevice a\nversion 1\n",
@@ -245,7 +251,7 @@ static void identities(void **state) {
         assert_non_null(strstr(error_text(&err), "no-such-qemu in PATH"));
         assert_int_equal(caps_identity(b->folder, &identity, &err), -EINVAL);
         assert_int_equal(caps_identity("sh", &identity, &err), 0);
-        assert_true(str_starts(identity, "vore-caps 1 /"));
+        assert_true(str_starts(identity, "vore-caps 2 /"));
         free(identity);
 }
 
@@ -312,6 +318,7 @@ static void probe_fake(void **state) {
         assert_string_equal(c.version, "7.2.22");
         assert_true(caps_has_property(&c, "nvme", "serial"));
         assert_true(caps_has(&c, "machine-property", "q35.hpet"));
+        assert_int_equal(caps_cpus_max(&c, "pc"), 255);
         assert_true(caps_has(&c, "audiodev", "spice"));
         assert_true(caps_has(&c, "aio", "io_uring"));
         assert_false(caps_has_device(&c, "igb"));

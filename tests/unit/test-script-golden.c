@@ -56,7 +56,7 @@ static char *build(const char *name) {
         if (own)
                 assert_int_equal(json_object_update_recursive(instance, own), 0);
         assert_int_equal(
-                caps_parse("vore-caps 1 x\ndevice usb-redir chardev\nversion 10.0.13\n", &caps, NULL), 0);
+                caps_parse("vore-caps 2 x\ndevice usb-redir chardev\nversion 10.0.13\n", &caps, NULL), 0);
         if (access(script, F_OK) < 0)
                 req.path = TEST_LUA_DIR "/qemu.lua";
         assert_int_equal(setenv("VORE_HOST_ROOT",

@@ -271,7 +271,7 @@ static void test_qemu(void **state) {
         fixture_init(&f);
         fixture_expect(&f, "vm:arg(qemu.version, tostring(qemu:has_device('nvme')))", " false");
         assert_int_equal(
-                caps_parse("vore-caps 1 x\ndevice nvme bootindex serial\nversion 7.2.22\n", &f.caps, NULL),
+                caps_parse("vore-caps 2 x\ndevice nvme bootindex serial\nversion 7.2.22\n", &f.caps, NULL),
                 0);
         f.req.caps = &f.caps;
         fixture_expect(
