@@ -233,7 +233,7 @@ static void fill_disk(struct fill *f, size_t index, struct host_disk *found) {
 
         if (str_empty(d->path))
                 return; /* told already: the key is required */
-        if (str_eq(d->preset, "iso") && !DEF_GIVEN(d, read_only) && !d->read_only) {
+        if (!d->read_only && def_disk_read_only(d)) {
                 d->read_only = true;
                 DEF_MARK(d, read_only, ORIGIN_DEFAULT, "preset iso");
         }

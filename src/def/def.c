@@ -140,6 +140,10 @@ struct def_vfio *def_add_attached(struct def *def, const char *address) {
         return v;
 }
 
+bool def_disk_read_only(const struct def_disk *disk) {
+        return disk->read_only || (str_eq(disk->preset, "iso") && !DEF_GIVEN(disk, read_only));
+}
+
 struct def_disk *def_add_cdrom(struct def *def, const char *path) {
         struct arena *arena = def->arena;
         const char *type = def_disk_type_by_name(path);

@@ -226,6 +226,8 @@ struct def_network *def_add_network(struct def *def);
 
 /* "raw", "qcow2", … as the path says it by itself; NULL if it does not. */
 const char *def_disk_type_by_name(const char *path);
+/* As it is written, or, where nothing is, as its preset has it: a CD is only read. */
+bool def_disk_read_only(const struct def_disk *disk);
 
 /* The sections as Lua sees them: `disk` is "disks", names in snake_case, every key there, unset strings
  * "". DEF_JSON_LUA: memory in MiB (as scripts expect); else all sizes in bytes. DEF_JSON_ORIGIN: each value

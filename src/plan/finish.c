@@ -147,5 +147,9 @@ int finish_argv(struct plan *p, const struct plan_request *req, const struct def
                 return 0;
         memory_reach(p);
         int r = sound_handover(p, &p->exact, err);
-        return r < 0 ? r : handover(p, &p->exact, instance_dir, err);
+        if (r >= 0)
+                r = handover(p, &p->exact, instance_dir, req, err);
+        if (r >= 0)
+                handover_uses(p, instance_dir);
+        return r;
 }

@@ -2,9 +2,11 @@
 
 #include "base/str.h"
 #include "plan/image.h"
+#include "plan/links.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,8 @@ struct handover {
         const char *instance_dir;
         json_t *nodes; /* node name -> path of its file */
         int next_fd, next_set;
+        const char *image; /* in the arena: whose chain was built last */
+        struct links links;
         bool drive; /* of -drive, whose nodes are all "auto-read-only" (QEMU's blockdev.c) */
 };
 
@@ -59,34 +63,6 @@ static bool is_image_path(const char *path) {
 
 static int chain_build(struct handover *h, const char *path, unsigned depth, json_t *node, struct error *err);
 
-/* A guest's QEMU can write its image's header, and what the header names is opened with the daemon's rights:
- * it must be the image's owner's, or readable for everybody. One that is to be written must also lie in the
- * image's folder; one without a format of its own, by which it could be known as an image, must at least have
- * a disk's size. */
-static int link_check(const char *image, const char *path, const char *format, bool write,
-                      struct error *err) {
-        struct stat own, other;
-        const char *end = strrchr(image, '/'), *why = NULL;
-        size_t n = end ? (size_t) (end - image) + 1 : 0;
-        bool beside = strncmp(image, path, n) == 0 && !strchr(path + n, '/');
-
-        if (stat(image, &own) < 0 || stat(path, &other) < 0)
-                return error_errno(err, errno, "%s, which the image %s needs", path, image);
-        if (own.st_uid != other.st_uid && !(other.st_mode & S_IROTH))
-                why = "somebody else's";
-        else if (write && !beside)
-                why = "in another folder";
-        else if (str_eq(format, "raw") && !beside && S_ISREG(other.st_mode) && other.st_size % 512 != 0)
-                why = "no disk";
-        if (why)
-                return error_set(
-                        err, -EACCES,
-                        "the header of %s names %s, which is %s: vore does not open it for the VM (qemu-img "
-                        "rebase names another; chown or mv makes it fit)",
-                        image, path, why);
-        return 0;
-}
-
 /* {"driver": format, "read-only": true, "file": {…}} for one backing file and all below it. */
 static int backing_build(struct handover *h, const char *path, const char *format, unsigned depth,
                          json_t **ret, struct error *err) {
@@ -94,10 +70,12 @@ static int backing_build(struct handover *h, const char *path, const char *forma
         _cleanup_free_ char *fdset = NULL;
         int r = fdset_add(h, path, READ, &fdset, err);
 
+        if (r >= 0 && str_eq(format, "vmdk"))
+                r = image_vmdk_check(path, err);
         if (r < 0)
                 return r;
         json_t *file = json_object();
-        json_put_str(file, "driver", is_block_device(path) ? "host_device" : "file");
+        json_put_str(file, "driver", "file");
         json_put_str(file, "filename", fdset);
         json_put_bool(file, "read-only", true);
         json_put_str(node, "driver", format);
@@ -112,14 +90,18 @@ static int backing_build(struct handover *h, const char *path, const char *forma
         return 0;
 }
 
+static bool is_below(const char *path, const char *folder) {
+        size_t n = strlen(folder);
+
+        return strncmp(path, folder, n) == 0 && path[n] == '/';
+}
+
 /* The header of a copy that the start is going to make is still its template's. */
 static const char *header_of(const struct handover *h, const char *path) {
-        size_t n = strlen(h->instance_dir);
-
-        if (strncmp(path, h->instance_dir, n) != 0 || path[n] != '/' || access(path, F_OK) == 0)
+        if (!is_below(path, h->instance_dir) || access(path, F_OK) == 0)
                 return path;
         for (size_t i = 0; i < h->p->n_copies; i++)
-                if (str_eq(h->p->copies[i].target, path + n + 1))
+                if (str_eq(h->p->copies[i].target, path + strlen(h->instance_dir) + 1))
                         return h->p->copies[i].source;
         return path;
 }
@@ -131,14 +113,22 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
 
         if (depth > CHAIN_MAX)
                 return error_set(err, -ELOOP, "%s has more than %d backing files", path, CHAIN_MAX);
-        int r = image_links_read(header_of(h, path), &links, err);
+        const char *header = header_of(h, path);
+        int r = image_links_read(header, &links, err);
         if (r < 0)
                 return r;
+        if (header != path && links.relative)
+                return error_set(
+                        err, -EOPNOTSUPP,
+                        "%s names another file from its folder on, where its copy %s will not be: qemu-img "
+                        "rebase -u -b writes the whole path",
+                        header, path);
         if (links.data_file && !json_object_get(node, "data-file")) {
                 _cleanup_free_ char *fdset = NULL;
                 bool write = !json_get_bool(node, "read-only", false);
+                struct link link = { path, header, links.data_file, NULL, write };
 
-                r = link_check(path, links.data_file, NULL, write, err);
+                r = link_check(&h->links, &link, err);
                 if (r < 0)
                         return r;
                 r = fdset_add(h, links.data_file, write ? WRITE : READ, &fdset, err);
@@ -154,9 +144,10 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
                 return error_set(err, -EINVAL,
                                  "%s does not say which format its backing file %s has, and formats are not "
                                  "guessed: write it with qemu-img rebase -u -F FORMAT -b %s %s",
-                                 path, links.backing, links.backing, path);
+                                 header, links.backing, links.backing, header);
         json_t *backing = NULL;
-        r = link_check(path, links.backing, links.backing_format, false, err);
+        struct link link = { path, header, links.backing, links.backing_format, false };
+        r = link_check(&h->links, &link, err);
         if (r < 0)
                 return r;
         r = backing_build(h, links.backing, links.backing_format, depth, &backing, err);
@@ -170,6 +161,7 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
  * to do without. */
 static int image_build(struct handover *h, const char *image, const char *format, json_t *node,
                        struct error *err) {
+        h->image = arena_strdup(h->p->arena, image);
         if (str_eq(format, "qcow2"))
                 return chain_build(h, image, 0, node, err);
         return str_eq(format, "vmdk") ? image_vmdk_check(image, err) : 0;
@@ -341,17 +333,18 @@ static int keyval_rewrite(struct handover *h, const char *text, char **ret, stru
                 free(image);
                 image = TAKE_PTR(found);
         }
-        r = image ? flat_chain(h, flat, image, format, write, err) : 0;
+        bool written = image && flat_access(h, write, flat, image) != READ;
+        r = image ? flat_chain(h, flat, image, format, written, err) : 0;
         if (r < 0)
                 return r;
         *ret = handover_keyval_text(flat);
         return 0;
 }
 
-/* Which disk of the definition is it about? Its number from 1; 0: none. */
-static size_t disk_of_error(const struct plan *p, const struct error *err) {
-        for (size_t i = 0; i < p->n_disks; i++)
-                if (!str_empty(p->disks[i].path) && strstr(error_text(err), p->disks[i].path))
+/* Which disk of the definition has the image that was looked at last? Its number from 1; 0: none. */
+static size_t disk_of_error(const struct handover *h) {
+        for (size_t i = 0; h->image && i < h->p->n_disks; i++)
+                if (str_eq(h->p->disks[i].path, h->image))
                         return i + 1;
         return 0;
 }
@@ -361,6 +354,7 @@ static int block_rewrite(struct handover *h, char **arg, struct error *err) {
         char *text = NULL;
         int r;
 
+        h->image = NULL;
         if (**arg == '{') {
                 r = json_parse(*arg, strlen(*arg), &node, err);
                 if (r >= 0)
@@ -370,7 +364,7 @@ static int block_rewrite(struct handover *h, char **arg, struct error *err) {
         } else
                 r = keyval_rewrite(h, *arg, &text, err);
         if (r < 0) {
-                h->p->bad_disk = disk_of_error(h->p, err);
+                h->p->bad_disk = disk_of_error(h);
                 return h->p->bad_disk ? r : error_prefix(err, "the argument %s", *arg);
         }
         free(*arg);
@@ -489,12 +483,14 @@ static void instance_rewrite(struct handover *h, const char *instance_dir) {
         }
 }
 
-int handover(struct plan *p, struct argv *args, const char *instance_dir, struct error *err) {
+int handover(struct plan *p, struct argv *args, const char *instance_dir, const struct plan_request *req,
+             struct error *err) {
         _cleanup_json_ json_t *nodes = json_object();
         struct handover h = { .p = p,
                               .args = args,
                               .instance_dir = instance_dir,
                               .nodes = nodes,
+                              .links = { .p = p, .req = req },
                               .next_fd = PLAN_FD_FILES + (int) p->n_files,
                               .next_set = 1 };
 
@@ -514,4 +510,50 @@ int handover(struct plan *p, struct argv *args, const char *instance_dir, struct
                 }
         all_paths(p, args, note_reach);
         return 0;
+}
+
+void handover_uses(struct plan *p, const char *instance_dir) {
+        for (size_t i = 0; i < p->n_files; i++) {
+                const struct plan_file *f = &p->files[i];
+                bool known = f->set == 0 || is_below(f->path, instance_dir);
+
+                for (size_t k = 0; k < p->n_disks && !known; k++)
+                        known = str_eq(p->disks[k].path, f->path);
+                if (known)
+                        continue;
+                p->disks = arena_grow(p->arena, p->disks, p->n_disks, p->n_disks + 1, sizeof(*p->disks));
+                p->disks[p->n_disks++] =
+                        (struct complete_use){ p->name, f->path, (f->flags & O_ACCMODE) == O_RDONLY };
+        }
+}
+
+/* The path behind a name that begins with one of these and a number; *ret_end: behind the number. */
+static const char *path_of(const struct plan *p, const char *at, const char **ret_end) {
+        static const char set_name[] = "/dev/fdset/", fd_name[] = "/proc/self/fd/";
+        bool set = str_starts(at, set_name);
+
+        if (!set && !str_starts(at, fd_name))
+                return NULL;
+        char *end;
+        long number = strtol(at + strlen(set ? set_name : fd_name), &end, 10);
+        *ret_end = end;
+        for (size_t i = 0; i < p->n_files; i++)
+                if (set ? p->files[i].set == number : p->files[i].set == 0 && p->files[i].fd == number)
+                        return p->files[i].path;
+        return NULL;
+}
+
+char *handover_readable(const struct plan *p, const char *text) {
+        _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+        while (*text) {
+                const char *end, *path = *text == '/' ? path_of(p, text, &end) : NULL;
+
+                if (path) {
+                        strbuf_add(&b, path);
+                        text = end;
+                } else
+                        strbuf_addn(&b, text++, 1);
+        }
+        return b.len ? strbuf_take(&b) : xstrdup("");
 }

@@ -58,7 +58,8 @@ static int header_read(const char *path, struct header *h, struct error *err) {
 }
 
 /* A name in a header, as an absolute path. */
-static int name_resolve(const struct header *h, const char *name, char **ret, struct error *err) {
+static int name_resolve(const struct header *h, const char *name, struct image_links *l, char **ret,
+                        struct error *err) {
         const char *slash = strrchr(h->path, '/');
 
         if (str_starts(name, "file:"))
@@ -66,6 +67,7 @@ static int name_resolve(const struct header *h, const char *name, char **ret, st
         else if (strchr(name, ':') && (!strchr(name, '/') || strchr(name, ':') < strchr(name, '/')))
                 return error_set(err, -EOPNOTSUPP, "%s is based on \"%s\", which is not a file", h->path,
                                  name);
+        l->relative = l->relative || *name != '/';
         if (*name == '/' || !slash)
                 *ret = xstrdup(name);
         else
@@ -88,7 +90,7 @@ static int backing_read(const struct header *h, struct image_links *l, struct er
         _cleanup_free_ char *name = len <= NAME_MAX_LEN ? name_copy(h, at, len) : NULL;
         if (!name)
                 return error_set(err, -EINVAL, "%s has a broken header: backing file name", h->path);
-        return name_resolve(h, name, &l->backing, err);
+        return name_resolve(h, name, l, &l->backing, err);
 }
 
 static int extensions_read(const struct header *h, struct image_links *l, struct error *err) {
@@ -105,7 +107,7 @@ static int extensions_read(const struct header *h, struct image_links *l, struct
                         l->backing_format = name_copy(h, at, len);
                 if (type == EXTENSION_DATA_FILE && len <= NAME_MAX_LEN && !l->data_file) {
                         _cleanup_free_ char *name = name_copy(h, at, len);
-                        int r = name_resolve(h, name, &l->data_file, err);
+                        int r = name_resolve(h, name, l, &l->data_file, err);
                         if (r < 0)
                                 return r;
                 }

@@ -11,6 +11,7 @@ struct image_links {
         char *backing;        /* owned; absolute; NULL: none */
         char *backing_format; /* owned; NULL: the header does not say */
         char *data_file;      /* owned; absolute; NULL: none */
+        bool relative;        /* one of them counts from the image's folder */
 };
 
 /* -EINVAL: not a qcow2 image, or a header that makes no sense; -EOPNOTSUPP: a link that is no path

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "plan/handover.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -92,9 +93,11 @@ void guest_end_adopted(struct vm *vm) {
 
 static char *words_or(struct vm *vm, const char *fallback) {
         _cleanup_free_ char *path = vm_log_path(vm);
-        char *words = process_last_words(path, vm->log_offset);
+        _cleanup_free_ char *words = process_last_words(path, vm->log_offset);
 
-        return words ? words : xstrdup(fallback);
+        if (!words)
+                return xstrdup(fallback);
+        return vm->plan ? handover_readable(vm->plan, words) : TAKE_PTR(words);
 }
 
 char *guest_away_reason(struct vm *vm) {

@@ -46,7 +46,9 @@ static void scene_open(struct scene *s, const char *const *args) {
 }
 
 static void scene_run(struct scene *s, const char *instance_dir) {
-        s->r = handover(&s->plan, &s->args, instance_dir, &s->err);
+        static const struct plan_request req = { 0 };
+
+        s->r = handover(&s->plan, &s->args, instance_dir, &req, &s->err);
 }
 
 static void scene_done(struct scene *s) {
@@ -363,6 +365,159 @@ static void test_chain_faults(void **state) {
         }
 }
 
+/* --- what a header may not name --- */
+
+static void run(const char *command) {
+        _cleanup_free_ char *whole = xasprintf("cd %s && exec >/dev/null 2>&1; %s", folder, command);
+
+        assert_int_equal(system(whole), 0);
+}
+
+/* words NULL: it is taken. */
+static void expect_link(const char *image, const struct complete_use *own, size_t n_own,
+                        const struct plan_request *req, const char *words) {
+        SCENE(s, "-blockdev", image);
+
+        s.plan.name = (char *) "vm";
+        s.plan.disks = (struct complete_use *) own;
+        s.plan.n_disks = n_own;
+        s.r = handover(&s.plan, &s.args, INSTANCE, req, &s.err);
+        if (!words && s.r == 0)
+                return;
+        if (!words || s.r == 0 || !strstr(error_text(&s.err), words))
+                fail_msg("%s: %d %s", image, s.r, error_text(&s.err));
+}
+
+#define QCOW2(name) "driver=qcow2,file.driver=file,file.filename=%s/" name
+
+static void test_link_kinds(void **state) {
+        static const struct {
+                const char *image, *words;
+        } rows[] = {
+                { QCOW2("filter.qcow2"), "says that /etc/passwd is \"preallocate\", which is no format" },
+                { QCOW2("device.qcow2"), "which is no disk" },
+                { QCOW2("pipe.qcow2"), "which is no disk" },
+                { QCOW2("folder.qcow2"), "which is no disk" },
+                { QCOW2("passwd.qcow2"), "which is no disk" },
+                { QCOW2("parts.qcow2"), "parts.vmdk keeps its data in other files" },
+        };
+        static const struct plan_request req = { 0 };
+
+        if (!images())
+                skip();
+        run("base() { qemu-img create -f qcow2 $1.qcow2 1M && qemu-img rebase -u -b $2 -F $3 $1.qcow2; };"
+            "base filter /etc/passwd preallocate; base device /dev/null raw; mkfifo -m 644 pipe;"
+            "base pipe $PWD/pipe raw; base folder /etc raw; base passwd /etc/passwd raw;"
+            "qemu-img create -f vmdk -o subformat=monolithicFlat parts.vmdk 1M; base parts parts.vmdk vmdk");
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                expect_link(rows[i].image, NULL, 0, &req, rows[i].words);
+}
+
+/* Disks of anybody's definition: one that is written to carries no other image, and none is a data file. */
+static void test_link_disks(void **state) {
+        static const char text[] =
+                "[machine]\nname = \"other\"\n[[disk]]\npreset = \"nvme\"\npath = \"%s/%s\"\n"
+                "read-only = %s\n",
+                          refused[] = "which is a disk of the machine other",
+                          mine[] = "another disk of this machine";
+        _cleanup_free_ char *base = xasprintf("%s/base.img", folder),
+                            *data = xasprintf("%s/data.img", folder),
+                            *definitions = xasprintf("%s/definitions", folder),
+                            *file = xasprintf("%s/other.toml", definitions),
+                            *own_file = xasprintf("%s/vm.toml", definitions);
+        struct complete_use use = { .vm = "other", .path = base };
+        struct settings settings = { .vore.state_dir = folder };
+        const struct plan_request none = { 0 }, runs = { .uses = &use, .n_uses = 1 },
+                                  saved = { .settings = &settings };
+        static const struct {
+                const char *path, *read_only, *image;
+                bool taken;
+        } rows[] = {
+                { "base.img", "false", QCOW2("middle.qcow2"), false },
+                { "base.img", "false", QCOW2("top.qcow2"), false },
+                { "base.img", "true", QCOW2("top.qcow2"), true },
+                { "data.img", "true", QCOW2("data.qcow2"), false },
+                { "data.img", "true", QCOW2("data.qcow2") ",read-only=on", true },
+                { "data.img", "false", QCOW2("data.qcow2") ",read-only=on", false },
+                { "else.img", "false", QCOW2("top.qcow2"), true },
+        };
+
+        if (!images())
+                skip();
+        expect_link(QCOW2("top.qcow2"), NULL, 0, &none, NULL);
+        expect_link(QCOW2("top.qcow2"), NULL, 0, &runs, refused);
+        expect_link(QCOW2("top.qcow2"), &use, 1, &none, mine);
+        use.read_only = true;
+        expect_link(QCOW2("top.qcow2"), &use, 1, &runs, NULL);
+        use.path = data;
+        expect_link(QCOW2("data.qcow2"), &use, 1, &none, mine);
+        assert_int_equal(file_mkdirs(definitions, 0700, NULL), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                _cleanup_free_ char *toml = xasprintf(text, folder, rows[i].path, rows[i].read_only);
+                assert_int_equal(file_write_atomic(AT_FDCWD, own_file, toml, strlen(toml), 0600, false, NULL),
+                                 0);
+                assert_int_equal(file_write_atomic(AT_FDCWD, file, toml, strlen(toml), 0600, false, NULL), 0);
+                expect_link(rows[i].image, NULL, 0, &saved, rows[i].taken ? NULL : refused);
+        }
+}
+
+/* A copy of a template has the template's header before it is there, and lies elsewhere. */
+static void test_link_of_copy(void **state) {
+        static const char arg[] = "driver=qcow2,file.driver=file,file.filename=" INSTANCE "/copy.qcow2";
+        static const struct {
+                const char *source, *words;
+        } rows[] = {
+                { "whole.qcow2", NULL },
+                { "part.qcow2", "names another file from its folder on" },
+                { "secret.qcow2", "which is somebody else's" },
+        };
+        static const struct plan_request req = { 0 };
+
+        if (!images())
+                skip();
+        run("qemu-img create -f qcow2 -b $PWD/base.img -F raw whole.qcow2; chmod 644 base.img;"
+            "qemu-img create -f qcow2 -b base.img -F raw part.qcow2; cp base.img hidden.img; chmod 600 "
+            "hidden.img;"
+            "qemu-img create -f qcow2 -b $PWD/hidden.img -F raw secret.qcow2");
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                _cleanup_free_ char *source = xasprintf("%s/%s", folder, rows[i].source);
+                struct script_copy copy = { (char *) "copy.qcow2", source };
+                SCENE(s, "-blockdev", arg);
+
+                s.plan.copies = &copy;
+                s.plan.n_copies = 1;
+                s.r = handover(&s.plan, &s.args, INSTANCE, &req, &s.err);
+                if ((s.r == 0) != !rows[i].words ||
+                    (rows[i].words && !strstr(error_text(&s.err), rows[i].words)))
+                        fail_msg("%s: %d %s", rows[i].source, s.r, error_text(&s.err));
+        }
+}
+
+/* --- what others are told of it --- */
+
+static void expect_words(const struct plan *p, const char *words, const char *with) {
+        _cleanup_free_ char *got = handover_readable(p, words),
+                            *want = xasprintf("%s%s%s", with ? folder : "", with ? "/" : "",
+                                              with ? with : words);
+
+        assert_string_equal(got, want);
+}
+
+static void test_readable_and_uses(void **state) {
+        SCENE(s, "-drive", "file=%s/a,format=raw", "-drive", "file=%s/b,format=raw,readonly=on", "-drive",
+              "file=" INSTANCE "/c,format=raw");
+
+        scene_run(&s, INSTANCE);
+        assert_int_equal(s.r, 0);
+        expect_words(&s.plan, "/dev/fdset/1", "a");
+        expect_words(&s.plan, "/dev/fdset/2: no", "b: no");
+        expect_words(&s.plan, "/dev/fdset/22 and /proc/self/fd/777/x and /dev/fdset/", NULL);
+        handover_uses(&s.plan, INSTANCE);
+        assert_int_equal(s.plan.n_disks, 2);
+        assert_true(str_ends(s.plan.disks[0].path, "/a") && !s.plan.disks[0].read_only);
+        assert_true(str_ends(s.plan.disks[1].path, "/b") && s.plan.disks[1].read_only);
+}
+
 static void test_too_many(void **state) {
         struct scene s = { .plan = { .arena = arena_new() } };
 
@@ -448,6 +603,8 @@ int main(void) {
                 cmocka_unit_test(test_instance_folder), cmocka_unit_test(test_reach),
                 cmocka_unit_test(test_nodes),           cmocka_unit_test(test_inherited_access),
                 cmocka_unit_test(test_only_read),       cmocka_unit_test(test_vmdk),
+                cmocka_unit_test(test_link_kinds),      cmocka_unit_test(test_link_disks),
+                cmocka_unit_test(test_link_of_copy),    cmocka_unit_test(test_readable_and_uses),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

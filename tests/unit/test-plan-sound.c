@@ -30,6 +30,7 @@ static int teardown(void **state) {
 
 /* The one option's value, rewritten. %s is the folder. */
 static char *rewritten(struct plan *p, const char *option, const char *format) {
+        static const struct plan_request req = { 0 };
         struct argv args = { 0 };
         _cleanup_error_ struct error err = ERROR_INIT;
 
@@ -39,7 +40,7 @@ static char *rewritten(struct plan *p, const char *option, const char *format) {
         argv_addf(&args, "%.*s%s%s", at ? (int) (at - format) : (int) strlen(format), format,
                   at ? folder : "", at ? at + 2 : "");
         assert_int_equal(sound_handover(p, &args, &err), 0);
-        assert_int_equal(handover(p, &args, "/var/lib/vore/instance/vm", &err), 0);
+        assert_int_equal(handover(p, &args, "/var/lib/vore/instance/vm", &req, &err), 0);
         char *ret = xstrdup(args.items[2]);
         argv_done(&args);
         return ret;
