@@ -22,19 +22,33 @@ struct reader {
         int fd; /* -1: there is none yet */
         off_t at;
         bool follow;
-        sd_event_source *source;
+        struct reader *next;
 };
 
+static struct reader *reader_new(struct manager *m, struct rpc_call *call, char *path) {
+        struct reader *r = xcalloc(1, sizeof(*r));
+
+        *r = (struct reader){ .call = call, .manager = m, .path = path, .fd = -1, .next = m->readers };
+        m->readers = r;
+        return r;
+}
+
 static void reader_free(struct reader *r) {
-        sd_event_source_disable_unref(r->source);
+        struct reader **at = &r->manager->readers;
+
+        while (*at != r)
+                at = &(*at)->next;
+        *at = r->next;
         cleanup_closep(&r->fd);
         free(r->path);
         free(r);
 }
 
 static json_t *part_json(const char *path, const char *data, size_t len) {
-        _cleanup_free_ char *text = strndup(data, len);
+        _cleanup_free_ char *text = xcalloc(1, len + 1);
 
+        for (size_t i = 0; i < len; i++)
+                text[i] = data[i] ? data[i] : '?';
         return json_pack("{s:o, s:o}", "path", json_string_lossy(path), "text", json_string_lossy(text));
 }
 
@@ -62,7 +76,7 @@ static void read_on(struct reader *r) {
         ssize_t n = 0;
 
         if (r->fd >= 0 && fstat(r->fd, &st) == 0 && st.st_size < r->at)
-                r->at = 0;
+                r->at = r->follow ? 0 : st.st_size; /* cut meanwhile: what is left was sent already */
         while (r->fd >= 0 && rpc_unsent(r->call) == 0 && (n = pread(r->fd, buffer, PART_MAX, r->at)) > 0) {
                 size_t len = part_len(buffer, (size_t) n);
 
@@ -83,61 +97,54 @@ static void reader_drained(struct rpc_call *call, void *data) {
         read_on(data);
 }
 
-static int watch(struct reader *r);
-
 static void open_again(struct reader *r) {
+        read_on(r);
         cleanup_closep(&r->fd);
         r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         r->at = 0;
-        r->source = sd_event_source_disable_unref(r->source);
-        (void) watch(r);
         read_on(r);
 }
 
-static int log_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
-        struct reader *r = data;
-
-        read_on(r);
-        /* A new start has put the file aside and made another. */
-        if (event->mask & IN_MOVE_SELF)
-                open_again(r);
-        return 0;
-}
-
-static int log_appeared(sd_event_source *source, const struct inotify_event *event, void *data) {
-        struct reader *r = data;
-
-        if (event->len && str_eq(event->name, strrchr(r->path, '/') + 1))
-                open_again(r);
-        return 0;
-}
-
-/* The file, or the folder until it is there. */
-static int watch(struct reader *r) {
-        struct manager *m = r->manager;
-
-        if (r->fd < 0)
-                return sd_event_add_inotify(m->loop, &r->source, m->settings->log_dir,
-                                            IN_CREATE | IN_MOVED_TO, log_appeared, r);
-        return sd_event_add_inotify(m->loop, &r->source, r->path, IN_MODIFY | IN_MOVE_SELF, log_changed, r);
-}
-
-/* One watch on the folder for all machines: adding and removing one per machine costs milliseconds each. */
+/* One watch on the folder for all machines and all who read: adding and removing one for each costs
+ * milliseconds; and libsystemd (252) turns without end when the kernel tells of a folder what one source
+ * asked for that is gone, while another one is there. */
 static int logs_changed(sd_event_source *source, const struct inotify_event *event, void *data) {
         size_t n = event->len ? strlen(event->name) : 0;
         _cleanup_free_ char *name =
                 n > 4 && str_ends(event->name, ".log") ? strndup(event->name, n - 4) : NULL;
-        struct machine *machine = name ? machine_find(data, name) : NULL;
+        struct manager *m = data;
+        struct machine *machine = name ? machine_find(m, name) : NULL;
 
         if (machine && machine->vm)
                 vm_log_cut(machine->vm);
+        for (struct reader *r = name ? m->readers : NULL; r; r = r->next) {
+                if (!r->follow || !str_eq(event->name, strrchr(r->path, '/') + 1))
+                        continue;
+                /* A new start has put the file aside and made another. */
+                if (event->mask & (IN_CREATE | IN_MOVED_TO))
+                        open_again(r);
+                else
+                        read_on(r);
+        }
         return 0;
 }
 
 int logs_watch(struct manager *m, struct error *err) {
-        int r = sd_event_add_inotify(m->loop, NULL, m->settings->log_dir, IN_MODIFY, logs_changed, m);
+        int r = sd_event_add_inotify(m->loop, NULL, m->settings->log_dir, IN_MODIFY | IN_CREATE | IN_MOVED_TO,
+                                     logs_changed, m);
 
         return r < 0 ? error_errno(err, r, "cannot watch the logs in %s", m->settings->log_dir) : 0;
+}
+
+void logs_free(struct manager *m) {
+        while (m->readers) {
+                struct rpc_call *call = m->readers->call;
+
+                rpc_on_gone(call, NULL, NULL);
+                rpc_on_drained(call, NULL, NULL);
+                reader_free(m->readers);
+                rpc_reply_close(call, NULL);
+        }
 }
 
 /* Its last part, from the beginning of a line on. */
@@ -165,8 +172,7 @@ void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
 
         if (!vm)
                 return;
-        struct reader *r = xcalloc(1, sizeof(*r));
-        *r = (struct reader){ .call = call, .manager = manager, .path = vm_log_path(vm) };
+        struct reader *r = reader_new(manager, call, vm_log_path(vm));
         r->follow = json_get_bool(params, "follow", false) && rpc_wants_more(call);
         r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         int k = r->fd < 0 && errno != ENOENT ? error_errno(&err, errno, "cannot read %s", r->path) : 0;
@@ -177,8 +183,6 @@ void method_logs(struct rpc_call *call, const json_t *params, void *manager) {
                         return;
                 }
         }
-        if (k >= 0 && r->follow && (k = watch(r)) < 0)
-                error_errno(&err, k, "cannot follow %s", r->path);
         if (k < 0) {
                 method_fail(call, &err);
                 reader_free(r);

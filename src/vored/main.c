@@ -287,6 +287,7 @@ static void manager_done(struct manager *m) {
         reserve_free(m);
         if (m->server)
                 events_free(m);
+        logs_free(m);
         machines_free(m);
         rpc_server_free(m->server);
         cleanup_closep(&m->listen_fd);

@@ -27,6 +27,7 @@ struct manager {
         struct machine *machines; /* sorted by name */
         size_t n_machines;
         struct subscriber *subscribers;
+        struct reader *readers; /* of logs */
         uint64_t sequence;
         size_t adoptions; /* that are not known yet */
         bool answering;   /* the socket is served */
@@ -79,6 +80,8 @@ void events_free(struct manager *m);
 
 /* logs.c: from now on logs are cut as they grow */
 int logs_watch(struct manager *m, struct error *err);
+/* Whoever reads them is not answered any more. */
+void logs_free(struct manager *m);
 
 /* methods.c: the rows, and what several methods share */
 extern const struct rpc_interface manager_interface;

@@ -237,17 +237,54 @@ def test_a_follower_that_was_slow_gets_the_rest(world):
         assert len(text) == 40_001 * 100 + 5
 
 
+def follow(world, name="vm"):
+    """One that reads the log and is known to the daemon."""
+    link = world.link()
+    link.send("Logs", {"name": name, "follow": True}, more=True)
+    for _ in range(2):
+        answers(world)
+    return link
+
+
 def test_a_log_that_is_not_there_yet(world):
     world.load()
-    follower = world.popen("logs", "vm", "-f", stdout=subprocess.PIPE)
-    try:
-        until("the watch", lambda: "inotify" in "".join(os.readlink(p) for p in pathlib.Path(
-            f"/proc/{world.process.pid}/fd").iterdir() if p.is_symlink()), 10)
+    with follow(world) as link:
         world.vore("start", "vm").ok()
-        assert "vored: start" in follower.stdout.readline()
-    finally:
-        follower.kill()
-        follower.communicate()
+        assert "vored: start" in link.reply()["parameters"]["text"]
+
+
+def test_a_log_that_is_put_aside(world):
+    world.load()
+    with follow(world) as link:
+        text = ""
+        for _ in range(3):
+            world.vore("start", "vm").ok()
+            world.vore("kill", "vm").ok()
+        while text.count("vored: start\n") < 3 or text.count("vored: ended") < 3:
+            text += link.reply()["parameters"]["text"]
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_a_reader_of_logs_stops_nobody(world, leave):
+    """It waits for a file that is not there yet, and leaves, or gets it: everybody starts all the same."""
+    for name in ("one", "two"):
+        world.load(name)
+    link = follow(world, "one")
+    if leave:
+        link.close()
+    for name in ("one", "two", "one"):
+        world.vore("start", name, timeout=30).ok()
+        answers(world)
+        world.vore("kill", name).ok()
+    if not leave:
+        assert "vored: start" in link.reply()["parameters"]["text"]
+        link.close()
+
+
+def test_a_log_with_zeros(world):
+    world.load()
+    world.write(world.state / "log/vm.log", "one\n\0two\nthree\n")
+    assert world.logs_of() == "one\n?two\nthree\n"
 
 
 @pytest.mark.parametrize("args", [["events", "--json"], ["logs", "vm", "-f"]])
