@@ -421,8 +421,11 @@ int devices_give_back(struct vm *vm, const json_t *args, struct error *err) {
                 return r;
         devices_of(vm)->again = devices_of(vm)->forget = false;
         if (json_get_bool(args, "keep", false) && vm->ran) {
-                if ((r = keep(vm, &original, json_get_bool(args, "reserve", false), err)) < 0)
-                        return r;
+                /* What it was could not be found any more: then it goes back. */
+                if (keep(vm, &original, json_get_bool(args, "reserve", false), err) < 0) {
+                        vm_warn(vm, "%s does not stay with vfio-pci: %s", original.address, error_text(err));
+                        error_done(err);
+                }
         } else
                 vm->devices->forget = as_kept(vm, args, &original);
         r = restore_start(vm, &original, err);

@@ -40,7 +40,7 @@ static int waited_enough(sd_event_source *source, uint64_t now, void *data) {
         return 0;
 }
 
-void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us) {
+void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us, bool stop) {
         struct vm_waiter *w, **at = &vm->waiters;
 
         if (!watch || !watch->done)
@@ -53,28 +53,32 @@ void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us)
         while (*at)
                 at = &(*at)->next;
         w = *at = xcalloc(1, sizeof(*w));
-        *w = (struct vm_waiter){ .vm = vm, .watch = *watch, .since_us = clock_monotonic_us() };
+        *w = (struct vm_waiter){ .vm = vm, .watch = *watch, .since_us = clock_monotonic_us(), .stop = stop };
         vm->n_waiters++;
         if (deadline_us)
                 (void) sd_event_add_time(vm->env->loop, &w->timer, CLOCK_MONOTONIC, deadline_us, 1000,
                                          waited_enough, w);
 }
 
-/* The answer to one may bring the next: those that are there now. */
-static void waiters_answer(struct vm *vm, struct vm_result result) {
+/* The answer to one may bring the next: those that are there now. failed (NULL: it is not) is the reason of
+ * an end that no stop wanted. */
+static void waiters_answer(struct vm *vm, struct vm_result result, const char *failed) {
         struct vm_waiter *w = TAKE_PTR(vm->waiters), *next;
 
         vm->n_waiters = 0;
         for (; w; w = next) {
                 next = w->next;
                 result.seconds = (double) (clock_monotonic_us() - w->since_us) / 1e6;
-                w->watch.done(vm, &result, w->watch.data);
+                if (w->stop && failed)
+                        watch_refuse(vm, &w->watch, VM_ERROR, "%s", failed);
+                else
+                        w->watch.done(vm, &result, w->watch.data);
                 waiter_free(w);
         }
 }
 
 void end_refuse(struct vm *vm, enum vm_outcome outcome, const char *message) {
-        waiters_answer(vm, (struct vm_result){ .outcome = outcome, .message = message });
+        waiters_answer(vm, (struct vm_result){ .outcome = outcome, .message = message }, NULL);
 }
 
 /* -- the end ------------------------------------------------------------------------------------ */
@@ -181,7 +185,8 @@ void end_finish(struct vm *vm) {
         vm_set_state(vm, state, why);
         adoption_done(vm);
         operation_answer(vm, state, why ? why : "unknown");
-        waiters_answer(vm, (struct vm_result){ .outcome = VM_DONE, .note = vm->undo_note });
+        waiters_answer(vm, (struct vm_result){ .outcome = VM_DONE, .note = vm->undo_note },
+                       state == VM_FAILED ? why ? why : "unknown" : NULL);
         free(TAKE_PTR(vm->undo_note));
 }
 

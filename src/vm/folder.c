@@ -156,6 +156,17 @@ static int copy_new(int folder, const char *temp, int *ret_fd) {
 }
 
 /* Whole or not at all; what is there already stays, also what another worker just made. */
+/* Nothing is replaced, even where there are no hard links (vfat, some FUSE). */
+static int name_it(int folder, const char *temp, const char *name) {
+        if (linkat(folder, temp, folder, name, 0) == 0)
+                return 0;
+        if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+                return -errno;
+        if (renameat2(folder, temp, folder, name, RENAME_NOREPLACE) == 0)
+                return 0;
+        return errno == EINVAL && renameat(folder, temp, folder, name) == 0 ? 0 : -errno;
+}
+
 static int copy_one(int dir, int source, const struct script_copy *copy, struct error *err) {
         _cleanup_close_ int folder = -1, fd = -1;
         const char *name = NULL;
@@ -171,7 +182,7 @@ static int copy_one(int dir, int source, const struct script_copy *copy, struct 
         if (r >= 0 && !named)
                 r = file_link(fd, folder, name);
         else if (r >= 0)
-                r = linkat(folder, temp, folder, name, 0) < 0 ? -errno : 0;
+                r = name_it(folder, temp, name);
         if (r == -EEXIST)
                 r = 0;
         if (named > 0)

@@ -110,8 +110,8 @@ char *guest_away_reason(struct vm *vm) {
 static char *exit_reason(struct vm *vm) {
         siginfo_t info = { 0 };
 
-        /* It was on its way out before this vored knew its state. */
-        if (vm->adopted)
+        /* It was on its way out before this vored told anybody its state. */
+        if (vm->adopted && !vm->env->serving)
                 return guest_away_reason(vm);
         if (waitid(P_PIDFD, (id_t) vm->process.pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
                 return words_or(vm, "QEMU ended by itself");
@@ -256,6 +256,9 @@ static void status_known(struct qmp *q, const json_t *reply, const struct error 
         struct vm *vm = data;
         const char *status = json_get_str(reply, "status", "");
 
+        /* A lost connection comes again, or QEMU's end. */
+        if (!reply && err->code != -ECONNRESET)
+                adoption_done(vm);
         if (!reply || vm->ending)
                 return;
         bool off = str_eq(status, "shutdown");
@@ -330,6 +333,7 @@ static int reconnect(sd_event_source *source, uint64_t now, void *data) {
                 vm_warn(vm, "its QEMU cannot be reached any more: %s; it runs on, kill works",
                         error_text(&err));
                 hotplug_lost(vm, &err);
+                adoption_done(vm);
         }
         return 0;
 }

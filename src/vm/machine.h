@@ -67,6 +67,7 @@ struct vm_waiter {
         struct vm_watch watch;
         uint64_t since_us;
         sd_event_source *timer; /* a stop's time; NULL: it waits for the end itself */
+        bool stop;              /* to whom an end in `failed` is an error */
         struct vm_waiter *next;
 };
 enum { WAITERS_MAX = 256 };
@@ -293,7 +294,7 @@ void start_complete(struct vm *vm);
 void end_give_up(struct vm *vm, const char *message);
 /* Answered with VM_DONE when the machine has ended, or past deadline_us (0: none) with VM_STOP_TIMEOUT; at
  * once with VM_WRONG_STATE when too many wait already. */
-void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us);
+void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us, bool stop);
 /* All of them are answered so. */
 void end_refuse(struct vm *vm, enum vm_outcome outcome, const char *message);
 

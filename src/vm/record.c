@@ -22,11 +22,11 @@ static char *boot_id(void) {
         return file_read_line(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &id) < 0 ? xstrdup("") : id;
 }
 
-static json_t *cdroms_to_json(const struct vm_definition *d) {
+static json_t *paths_to_json(const char *const *paths, size_t n) {
         json_t *array = json_array();
 
-        for (size_t i = 0; i < d->n_cdroms; i++)
-                json_push_str(array, d->cdroms[i]);
+        for (size_t i = 0; i < n; i++)
+                json_push_str(array, paths[i]);
         return array;
 }
 
@@ -40,7 +40,9 @@ static json_t *record_json(const struct vm *vm) {
         json_put_str(j, "reason", vm->reason);
         json_put_str(j, "file", vm->definition.file);
         json_put_str(j, "directory", vm->definition.directory);
-        json_put(j, "cdroms", cdroms_to_json(&vm->definition));
+        json_put(j, "cdroms", paths_to_json(vm->definition.cdroms, vm->definition.n_cdroms));
+        json_put(j, "start_cdroms", paths_to_json(vm->options.cdroms, vm->options.n_cdroms));
+        json_put_bool(j, "display", vm->options.display);
         json_put_int(j, "pid", vm->process.pid);
         json_put_int(j, "start_time", (int64_t) vm->process.start_time);
         json_put_int(j, "uid", vm->uid == (uid_t) -1 ? -1 : (int64_t) vm->uid);
@@ -116,7 +118,22 @@ static char *text_or_null(const json_t *j, const char *key) {
         return text ? xstrdup(text) : NULL;
 }
 
+/* What a start, or a prepare, was told besides. */
+static void options_apply(struct vm *vm, const json_t *j) {
+        const json_t *list = json_object_get(j, "start_cdroms");
+        const char **cdroms = xcalloc(json_array_size(list) + 1, sizeof(*cdroms));
+        size_t n = 0;
+
+        for (size_t i = 0; i < json_array_size(list); i++)
+                if (json_is_string(json_array_get(list, i)))
+                        cdroms[n++] = xstrdup(json_string_value(json_array_get(list, i)));
+        vm->options = (struct vm_start_options){ .cdroms = cdroms,
+                                                 .n_cdroms = n,
+                                                 .display = json_get_bool(j, "display", false) };
+}
+
 static void record_apply(struct vm *vm, const json_t *j) {
+        options_apply(vm, j);
         vm->state = state_parse(json_get_str(j, "state", "loaded"));
         vm->reason = text_or_null(j, "reason");
         vm->uid = (uid_t) json_get_int(j, "uid", -1);

@@ -116,7 +116,8 @@ void step_finish(struct vm *vm, const struct error *err) {
         if (!vm->op.table)
                 return;
         /* QEMU was told to go: the machine's end undoes and answers what was under way. */
-        if (vm->ending && (vm->op.table == &attach_table || vm->op.table == &detach_table))
+        if (vm->ending && (vm->op.table == &attach_table || vm->op.table == &detach_table ||
+                           (vm->op.table == &start_table && vm->process.pid > 0)))
                 return;
         if (err && err->code) {
                 step_failed(vm, err);

@@ -6,7 +6,10 @@
 
 #include <errno.h>
 
-enum { BOOT_US = 60 * 1000 * 1000 }; /* so long a guest may be deaf */
+enum {
+        BOOT_US = 60 * 1000 * 1000, /* so long a guest may be deaf */
+        ANSWER_US = 100 * 1000      /* so long a monitor may take its time */
+};
 
 /* One press of the button: its answer may come after the end of the stop that it was for. */
 struct press {
@@ -62,6 +65,9 @@ static int step_powerdown(struct vm *vm, struct error *err) {
 static char *ignored(const struct vm *vm) {
         uint64_t age = vm->boot_us ? vm->pressed_us - vm->boot_us : UINT64_MAX;
 
+        if (vm->op.step == STOP_STEP_POWERDOWN && vm->qmp_ready &&
+            clock_monotonic_us() < vm->op.began_us + ANSWER_US)
+                return xstrdup("the guest did not react to the power button in that time");
         if (vm->op.step == STOP_STEP_POWERDOWN)
                 return xasprintf("QEMU's monitor %s: vore kill %s ends it",
                                  vm->qmp_ready ? "does not answer" : "cannot be reached", vm->name);
@@ -162,7 +168,7 @@ void stop_join(struct vm *vm, uint64_t deadline_us, bool force, const struct vm_
         uint64_t led_us = vm->stop_force ? 0 : vm->stop_deadline_us;
 
         if (!leads) {
-                end_wait(vm, watch, force ? 0 : deadline_us);
+                end_wait(vm, watch, force ? 0 : deadline_us, true);
                 return;
         }
         vm->op.watch = watch ? *watch : (struct vm_watch){ 0 };
@@ -170,7 +176,7 @@ void stop_join(struct vm *vm, uint64_t deadline_us, bool force, const struct vm_
         vm->stop_force = force;
         record_update(vm);
         (void) stop_arm(vm, NULL);
-        end_wait(vm, &led, led_us);
+        end_wait(vm, &led, led_us, true);
 }
 
 static int outlasted(sd_event_source *source, uint64_t now, void *data) {
@@ -184,7 +190,7 @@ static int outlasted(sd_event_source *source, uint64_t now, void *data) {
 }
 
 void stop_queue(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch) {
-        end_wait(vm, watch, 0);
+        end_wait(vm, watch, 0, true);
         if (vm->next_stop_us && vm->next_stop_us <= deadline_us)
                 return;
         vm_log_note(vm, "stop: after its %s", vm->op.name);

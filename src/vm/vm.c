@@ -356,9 +356,9 @@ void vm_start(struct vm *vm, const struct vm_start_options *o, const struct vm_w
 }
 
 /* A start that is not done: it is given up. */
-static void cancel_start(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch) {
+static void cancel_start(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch, bool stop) {
         vm_log_note(vm, "the start is cancelled");
-        end_wait(vm, watch, deadline_us);
+        end_wait(vm, watch, deadline_us, stop);
         if (vm->process.pid > 0)
                 guest_end_now(vm, VM_STOPPED, NULL);
         else
@@ -367,7 +367,7 @@ static void cancel_start(struct vm *vm, uint64_t deadline_us, const struct vm_wa
 
 /* QEMU has its time already; if that has passed in vain, it is tried again. */
 static void await_end(struct vm *vm, uint64_t deadline_us, const struct vm_watch *watch) {
-        end_wait(vm, watch, deadline_us);
+        end_wait(vm, watch, deadline_us, true);
         if (vm->process.pid > 0 && !vm->timer)
                 guest_end_now(vm, vm->ending_state, vm->ending_reason);
 }
@@ -378,11 +378,11 @@ void vm_stop(struct vm *vm, uint64_t timeout_us, bool force, const struct vm_wat
         if (is_off(vm))
                 watch_note(vm, watch, "it is not running");
         else if (vm->op.table == &start_table)
-                cancel_start(vm, force ? 0 : deadline_us, watch);
+                cancel_start(vm, force ? 0 : deadline_us, watch, true);
         else if (vm->ending)
                 await_end(vm, force ? 0 : deadline_us, watch);
         else if (vm->state == VM_PREPARED) {
-                end_wait(vm, watch, 0);
+                end_wait(vm, watch, 0, true);
                 vm_end(vm, VM_STOPPED, NULL);
         } else if (vm->op.table == &stop_table)
                 stop_join(vm, deadline_us, force, watch);
@@ -398,10 +398,10 @@ void vm_kill(struct vm *vm, const struct vm_watch *watch) {
                 return;
         }
         if (vm->op.table == &start_table) {
-                cancel_start(vm, 0, watch);
+                cancel_start(vm, 0, watch, false);
                 return;
         }
-        end_wait(vm, watch, 0);
+        end_wait(vm, watch, 0, false);
         if (vm->process.pid <= 0) {
                 vm_end(vm, VM_STOPPED, NULL);
                 return;

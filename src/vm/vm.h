@@ -60,6 +60,7 @@ struct vm_env {
         gid_t user_group; /* its group */
         bool separate;    /* a number per VM (system mode without [qemu] user) */
         bool captured;    /* VORE_HOST_ROOT: nothing can be started */
+        bool serving;     /* clients are answered: what ends now did not end before */
 
         /* Something happened; data is stolen. */
         void (*event)(struct vm *vm, const char *event, json_t *event_data, void *data);

@@ -5,6 +5,7 @@
 #include "rpc/client.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -53,11 +54,18 @@ void cli_note(const struct cli *c, const char *fmt, ...) {
         va_end(ap);
 }
 
+static bool nobody_reads(int fd) {
+        struct pollfd p = { .fd = fd };
+
+        return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+}
+
 int cli_flush(int code) {
         errno = 0;
         if (fflush(stdout) == 0 && !ferror(stdout))
                 return code;
-        if (errno != EPIPE)
+        /* It may have failed earlier, when the buffer was full, and errno is another's by now. */
+        if (errno != EPIPE && !nobody_reads(STDOUT_FILENO))
                 cli_fail("cannot write the output: %s", strerror(errno ? errno : EIO));
         /* Said once; what is still buffered would fail again at exit. */
         clearerr(stdout);

@@ -137,7 +137,8 @@ int daemon_call_more(struct cli *c, const char *method, json_t *params, rpc_repl
 
         if (r != EXIT_DONE)
                 return r;
-        if (fn)
+        /* What is waited for is done also when nobody reads the last line; a stream is for its reader. */
+        if (fn && !c->progress)
                 rpc_client_watch(c->client, STDOUT_FILENO);
         r = fn ? rpc_client_call_more(c->client, whole, TAKE_PTR(own), fn, data, &reply, &name, &err) :
                  rpc_client_call(c->client, whole, TAKE_PTR(own), &reply, &name, &err);

@@ -100,7 +100,7 @@ int verb_logs(struct cli *c) {
                 json_put_str(reply, "text", f.line.data ? f.line.data : "");
                 json_put_str(reply, "name", name);
                 r = cli_print_json(c, TAKE_PTR(reply));
-        } else if (f.line.len)
+        } else if (!f.whole && f.line.len)
                 log_line_json(&f, f.line.data);
         strbuf_done(&f.line);
         return r;

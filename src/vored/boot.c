@@ -28,8 +28,11 @@ static void adopt_merge(struct manager *m, struct vm *vm) {
                 vm_free(vm);
                 return;
         }
-        vm_set_saved(vm, true);
-        if (known->vm && !vm_active(vm)) {
+        bool holds = vm_active(vm) || vm_state(vm) == VM_PREPARED;
+        /* Somebody may have loaded another one without saving it, or written into the file. */
+        vm_set_saved(vm, !holds || store_has(m, vm_name(vm), vm_definition(vm)));
+        known->differs = !vm_saved(vm);
+        if (known->vm && !holds) {
                 const struct vm_definition *d = vm_definition(known->vm), *old = vm_definition(vm);
                 struct def_summary summary;
 

@@ -52,15 +52,6 @@ static bool busy(const struct vm *vm) {
         return vm_active(vm) || vm_state(vm) == VM_PREPARED || vm_operation(vm, &age);
 }
 
-/* Is this what the saved file has? */
-static bool saved_already(const struct manager *m, const char *name, const struct vm_definition *d) {
-        _cleanup_free_ char *path = store_path(m, name), *text = NULL;
-        size_t len = 0;
-
-        return file_read(AT_FDCWD, path, DEF_SIZE_MAX, &text, &len, NULL) >= 0 && len == d->len &&
-               memcmp(text, d->text, len) == 0;
-}
-
 /* Puts the definition in the place of what is there. */
 static int replace(struct manager *m, const struct vm_definition *d, const struct def_summary *summary,
                    bool save, struct error *err) {
@@ -82,7 +73,7 @@ static int replace(struct manager *m, const struct vm_definition *d, const struc
                 machine_add(m, summary->name, vm, NULL);
         }
         /* A definition that differs from the saved one is not what a restart would find. */
-        vm_set_saved(vm, save || saved_already(m, summary->name, d));
+        vm_set_saved(vm, save || store_has(m, summary->name, d));
         r = vm_define(vm, d, summary, err);
         if (r < 0 && !known) {
                 machine_remove(m, machine_find(m, summary->name));

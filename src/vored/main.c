@@ -207,7 +207,7 @@ static int answer(struct manager *m, struct error *err) {
         if (r < 0)
                 return r;
         m->listen_fd = -1;
-        m->answering = true;
+        m->env.serving = true;
         log_info("ready at %s: %zu machines", m->settings->vore.socket, m->n_machines);
         if (reserve_needed(m))
                 reserve_request(m, RESERVE_ALL, NULL, reserved, NULL);
@@ -223,7 +223,7 @@ static int answer(struct manager *m, struct error *err) {
 static void powered_off(struct vm *vm, const struct vm_result *result, void *data) {
         struct manager *m = data;
 
-        if (result && result->outcome != VM_DONE) {
+        if (result && result->outcome != VM_DONE && vm_active(vm)) {
                 log_error("%s is not off: %s", vm_name(vm), result->message);
                 m->not_off++;
         }
@@ -279,7 +279,7 @@ static int run(struct manager *m, struct error *err) {
 
 static void manager_done(struct manager *m) {
         (void) sd_notify(0, "STOPPING=1");
-        if ((m->answering || m->listen_fd >= 0) && !m->activated)
+        if ((m->env.serving || m->listen_fd >= 0) && !m->activated)
                 (void) unlink(m->settings->vore.socket);
         m->env.event = NULL;
         m->env.idle = NULL;

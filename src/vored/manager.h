@@ -13,6 +13,7 @@ struct machine {
         char *name;    /* owned */
         struct vm *vm; /* owned; NULL: broken */
         char *broken;  /* owned: why */
+        bool differs;  /* another vored left it, and its saved file has another definition */
 };
 
 struct subscriber;
@@ -30,7 +31,6 @@ struct manager {
         struct reader *readers; /* of logs */
         uint64_t sequence;
         size_t adoptions; /* that are not known yet */
-        bool answering;   /* the socket is served */
         bool activated;   /* the socket was handed over: never unlinked */
         int listen_fd, lock_fd, runtime_lock_fd;
         uint64_t power_off_us;        /* --power-off: no daemon, but the end of all machines */
@@ -54,6 +54,8 @@ void machines_uses(const struct vm *vm, struct vm_uses *ret, void *manager);
 
 /* store.c: <state>/definitions */
 char *store_path(const struct manager *m, const char *name);
+/* Is this what the saved file has? */
+bool store_has(const struct manager *m, const char *name, const struct vm_definition *d);
 /* Reads all of them; what does not parse becomes a broken machine. */
 int store_load(struct manager *m, struct error *err);
 /* Atomically, byte for byte. */

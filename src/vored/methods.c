@@ -56,16 +56,18 @@ void method_fail(struct rpc_call *call, const struct error *err) {
         rpc_fail(call, "Failed", json_pack("{s:o}", "message", json_string_lossy(error_text(err))));
 }
 
+/* The nearest names first. */
 static json_t *candidates(struct manager *m, const char *name) {
         json_t *array = json_array();
-        enum { MOST = 20 };
+        enum { MOST = 20, FAR = 4 };
 
-        for (size_t i = 0; i < m->n_machines && json_array_size(array) < MOST; i++)
-                if (m->n_machines <= MOST || str_distance(name, m->machines[i].name) <= 3)
-                        json_push_str(array, m->machines[i].name);
-        for (size_t i = 0; m->n_machines > MOST && i < m->n_machines && json_array_size(array) < MOST; i++)
-                if (str_distance(name, m->machines[i].name) > 3)
-                        json_push_str(array, m->machines[i].name);
+        for (unsigned far = 0; far <= FAR; far++)
+                for (size_t i = 0; i < m->n_machines && json_array_size(array) < MOST; i++) {
+                        unsigned distance = str_distance(name, m->machines[i].name);
+
+                        if (distance == far || (far == FAR && distance > FAR))
+                                json_push_str(array, m->machines[i].name);
+                }
         return array;
 }
 

@@ -57,8 +57,10 @@ static int leftovers_work(void *path, int report_fd, json_t **ret, struct error 
         if (!dir)
                 return 0;
         while ((e = readdir(dir)))
-                if (str_starts(e->d_name, PURGED))
-                        r = MIN(r, file_remove_tree(dirfd(dir), e->d_name, r < 0 ? NULL : err));
+                if (str_starts(e->d_name, PURGED)) {
+                        int removed = file_remove_tree(dirfd(dir), e->d_name, r < 0 ? NULL : err);
+                        r = r < 0 ? r : removed;
+                }
         closedir(dir);
         return r;
 }

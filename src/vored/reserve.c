@@ -341,9 +341,12 @@ bool reserve_needed(const struct manager *m) {
 
         if (!m->settings->system || m->env.captured)
                 return false;
-        for (size_t i = 0; i < m->n_machines; i++)
-                if (m->machines[i].vm && vm_saved(m->machines[i].vm) && vm_reserves(m->machines[i].vm))
+        for (size_t i = 0; i < m->n_machines; i++) {
+                const struct machine *machine = &m->machines[i];
+
+                if (machine->differs || (machine->vm && vm_saved(machine->vm) && vm_reserves(machine->vm)))
                         return true;
+        }
         return m->reserve->n_rows || json_object_size(m->reserve->problems) ||
                json_object_size(m->reserve->unknown) ||
                vfio_kept_list(m->settings->vore.runtime_dir, &kept, NULL) < 0 || json_object_size(kept);

@@ -70,3 +70,11 @@ int store_delete(struct manager *m, const char *name, struct error *err) {
                 return error_errno(err, errno, "cannot delete %s", path);
         return 0;
 }
+
+bool store_has(const struct manager *m, const char *name, const struct vm_definition *d) {
+        _cleanup_free_ char *path = store_path(m, name), *text = NULL;
+        size_t len = 0;
+
+        return file_read(AT_FDCWD, path, DEF_SIZE_MAX, &text, &len, NULL) >= 0 && len == d->len &&
+               memcmp(text, d->text, len) == 0;
+}

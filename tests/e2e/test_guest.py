@@ -115,8 +115,11 @@ def test_cdrom_of_a_prepare_is_for_its_start(world):
     world.load()
     world.vore("prepare", "vm", "--cdrom", world.image("once", GUEST_ISO)).ok()
     assert "--cdrom" in world.vore("prepare", "vm", "--display").ok().err
+    world.restart()
     world.vore("start", "vm").ok()
     assert world.console().report()["label"] == "once"
+    world.restart()
+    assert "once.iso" in world.vore("x", "qemucmd", "vm").ok().out
     assert "count for a start" in world.vore("start", "vm", "--cdrom", world.images / "once.iso").ok().err
 
 

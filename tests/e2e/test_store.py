@@ -72,6 +72,23 @@ def test_a_load_without_save_is_not_saved(world):
     assert world.listed()["memory"] == 96 << 20
 
 
+def test_what_runs_is_not_what_is_saved(world):
+    """Another definition was loaded since: that is so also for the next vored, and after the VM's end."""
+    world.load("vm", "--save")
+    world.load("vm", machine={"memory": "96M"})
+    world.vore("prepare", "vm").ok()
+    for state in ("prepared", "running", "stopped"):
+        for _ in range(2):
+            entry = world.listed()
+            assert (entry["state"], entry["saved"], entry["memory"]) == (state, False, 96 << 20)
+            if state == "stopped":
+                break
+            world.restart()
+        world.vore("start" if state == "prepared" else "kill", "vm").ok()
+    world.restart()
+    assert world.listed()["saved"] is True and world.listed()["memory"] == 64 << 20
+
+
 def test_saved_files_that_break_the_rules(world):
     world.load("vm", "--save")
     text = saved_file(world).read_text()

@@ -356,6 +356,18 @@ static void test_an_end_during_adoption(void **state) {
         assert_ended_away(b);
 }
 
+/* Nobody knows its state, but everybody is answered: what happens to it now did not happen before. */
+static void test_an_end_after_adoption(void **state) {
+        struct bench *b = *state;
+
+        start_qemu(b, "{\"greet\": \"never\"}");
+        adopt_as(b, json_object());
+        b->env.serving = true;
+        assert_int_equal(process_kill(b->p.pidfd, SIGKILL), 0);
+        run_until(b, &b->adopted, "the end");
+        assert_non_null(strstr(vm_reason(b->vm), "ended by signal 9"));
+}
+
 /* It is on its way out: nothing listens there any more, and its pidfd is still silent. */
 static void test_adoption_of_a_dying_process(void **state) {
         struct bench *b = *state;
@@ -569,6 +581,21 @@ static void test_force_joins(void **state) {
 }
 
 /* Each has its answer in its own time. */
+/* An end that no stop wanted is an error to all of them; whoever killed it has what was wanted. */
+static void test_joined_stops_fail_alike(void **state) {
+        struct bench *b = *state;
+
+        adopt(b, DEAF);
+        stop(b, 60, false, 0);
+        stop(b, 30, false, 1);
+        stop(b, 90, true, 2);
+        run_until_event(b, "powerdown");
+        assert_int_equal(process_kill(b->p.pidfd, SIGKILL), 0);
+        for (size_t i = 0; i < 3; i++)
+                assert_answer(b, i, VM_ERROR, "ended by signal 9");
+        assert_int_equal(vm_state(b->vm), VM_FAILED);
+}
+
 static void test_later_deadlines_join(void **state) {
         struct bench *b = *state;
 
@@ -755,6 +782,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_an_end_is_adopted),
                 TEST(test_an_end_during_adoption),
+                TEST(test_an_end_after_adoption),
                 TEST(test_adoption_of_a_dying_process),
                 TEST(test_qemu_that_cannot_be_killed),
                 TEST(test_start_that_cannot_be_killed),
@@ -769,6 +797,7 @@ int main(void) {
                 TEST(test_qemu_refuses_the_button),
                 TEST(test_force_joins),
                 TEST(test_later_deadlines_join),
+                TEST(test_joined_stops_fail_alike),
                 TEST(test_force_joins_an_adopted_stop),
                 TEST(test_force_waits_for_a_detach),
                 TEST(test_force_ends_a_detach),
