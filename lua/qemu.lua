@@ -386,7 +386,9 @@ end
 function M.boot_index(instance, index)
   local function rank(i)
     local disk = instance.disks[i]
-    if disk.cdrom then
+    if not disk then -- one of the script's own
+      return 2, i
+    elseif disk.cdrom then
       return 0, i
     elseif disk.boot_index and disk.boot_index >= 0 then
       return 1, disk.boot_index

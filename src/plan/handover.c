@@ -157,11 +157,36 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
         return 0;
 }
 
+/* A copy is never made anew, but its template may have another format by now: the distribution's UEFI
+ * variables, say. A guest writes into its copy, so what that begins with is never believed, only compared. */
+static int copy_check(const struct handover *h, const char *image, const char *format, struct error *err) {
+        bool qcow2 = str_eq(format, "qcow2");
+
+        if (header_of(h, image) != image || !is_below(image, h->instance_dir) || access(image, F_OK) < 0 ||
+            (!qcow2 && !str_eq(format, "raw")))
+                return 0;
+        for (size_t i = 0; i < h->p->n_copies; i++)
+                if (str_eq(h->p->copies[i].target, image + strlen(h->instance_dir) + 1) &&
+                    image_is_qcow2(image) != qcow2)
+                        return error_set(
+                                err, -EINVAL,
+                                "%s, the VM's own copy of %s, is %s qcow2 image, and that is %s by now: "
+                                "convert it with qemu-img convert -O %s, or remove it, and the next "
+                                "start makes it anew (without what the guest has written there)",
+                                image, h->p->copies[i].source, qcow2 ? "no" : "a", qcow2 ? "one" : "none",
+                                format);
+        return 0;
+}
+
 /* What is behind an image of that format: a qcow2's other files are handed over with it; other formats have
  * to do without. */
 static int image_build(struct handover *h, const char *image, const char *format, json_t *node,
                        struct error *err) {
+        int r = copy_check(h, image, format, err);
+
         h->image = arena_strdup(h->p->arena, image);
+        if (r < 0)
+                return r;
         if (str_eq(format, "qcow2"))
                 return chain_build(h, image, 0, node, err);
         return str_eq(format, "vmdk") ? image_vmdk_check(image, err) : 0;

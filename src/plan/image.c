@@ -47,6 +47,13 @@ static int header_load(const char *path, struct header *h, struct error *err) {
         return 0;
 }
 
+bool image_is_qcow2(const char *path) {
+        _cleanup_free_ struct header *h = xcalloc(1, sizeof(*h));
+
+        return header_load(path, h, NULL) >= 0 && h->len >= VERSION_2_LENGTH &&
+               memcmp(h->data, "QFI\xfb", 4) == 0;
+}
+
 static int header_read(const char *path, struct header *h, struct error *err) {
         int r = header_load(path, h, err);
 

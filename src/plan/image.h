@@ -17,6 +17,8 @@ struct image_links {
 /* -EINVAL: not a qcow2 image, or a header that makes no sense; -EOPNOTSUPP: a link that is no path
  * ("json:", "nbd://"). Paths in the header count from the image's folder. */
 int image_links_read(const char *path, struct image_links *ret, struct error *err);
+/* Does it begin as a qcow2 image does? */
+bool image_is_qcow2(const char *path);
 void image_links_done(struct image_links *l);
 
 /* -EOPNOTSUPP: a VMDK that keeps its data, or a part of it, in other files: a descriptor with extents, or one

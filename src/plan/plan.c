@@ -218,12 +218,9 @@ static int stage_command(struct walk *w, struct error *err) {
 
         if (r < 0)
                 return r;
-        if (w->diags.errors == 0) {
-                const struct caps *caps = w->caps_known ? &w->caps : NULL;
-
-                sound_check(w->def, caps, &w->diags);
-                binary_check(w->def, caps, &w->diags);
-        }
+        const struct caps *caps = w->caps_known ? &w->caps : NULL;
+        sound_check(w->def, caps, &w->diags);
+        binary_check(w->def, caps, &w->diags);
         if (w->diags.errors == 0)
                 stage_argv(w);
         else

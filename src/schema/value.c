@@ -96,12 +96,26 @@ static const char *found_words(const struct node *n, struct arena *arena) {
         return node_type_name(n->type);
 }
 
+/* A number as a text. PCI and USB ids are often written as lspci and lsusb print them: four digits of
+ * base 16. */
+static const char *number_hint(const struct schema_row *row, const char *text, struct arena *arena) {
+        char *end;
+
+        if (row->max == 0xffff && strlen(text) == 4 && strspn(text, "0123456789abcdefABCDEF") == 4)
+                return arena_printf(arena, "write 0x%s, without quotes", text);
+        errno = 0;
+        (void) strtoll(text, &end, 0);
+        return *text && !*end && errno == 0 ? "without quotes" : NULL;
+}
+
 static bool value_refuse(const struct value *v, const struct node *found) {
         const char *type = type_words(v->row, v->in->arena), *hint = NULL;
 
         if (found->type == NODE_STRING && v->row->type == ROW_BOOL &&
             (str_eq(found->string.data, "true") || str_eq(found->string.data, "false")))
                 hint = "without quotes";
+        if (found->type == NODE_STRING && v->row->type == ROW_INT)
+                hint = number_hint(v->row, found->string.data, v->in->arena);
         diag_error(v->in->diags, found->loc, v->key, hint, "must be %s, not %s", type,
                    found_words(found, v->in->arena));
         return false;

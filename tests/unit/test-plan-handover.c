@@ -493,6 +493,37 @@ static void test_link_of_copy(void **state) {
         }
 }
 
+/* The template became another one since the copy was made. */
+static void test_copy_of_another_format(void **state) {
+        static const struct {
+                const char *arg, *words;
+        } rows[] = {
+                { "driver=raw,file.driver=file,file.filename=%s/base.img", NULL },
+                { QCOW2("top.qcow2"), NULL },
+                { QCOW2("base.img"), "base.img, the VM's own copy of /template, is no qcow2 image" },
+                { "driver=raw,file.driver=file,file.filename=%s/loop.qcow2",
+                  "is a qcow2 image, and that is none" },
+                { "driver=raw,file.driver=file,file.filename=%s/data.qcow2", NULL }, /* no copy */
+        };
+        static const struct plan_request req = { 0 };
+
+        if (!images())
+                skip();
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct script_copy copies[] = { { (char *) "base.img", (char *) "/template" },
+                                                { (char *) "top.qcow2", (char *) "/template" },
+                                                { (char *) "loop.qcow2", (char *) "/template" } };
+                SCENE(s, "-blockdev", rows[i].arg);
+
+                s.plan.copies = copies;
+                s.plan.n_copies = ARRAY_SIZE(copies);
+                s.r = handover(&s.plan, &s.args, folder, &req, &s.err);
+                if ((s.r == 0) != !rows[i].words ||
+                    (rows[i].words && !strstr(error_text(&s.err), rows[i].words)))
+                        fail_msg("%zu: %d %s", i, s.r, error_text(&s.err));
+        }
+}
+
 /* --- what others are told of it --- */
 
 static void expect_words(const struct plan *p, const char *words, const char *with) {
@@ -595,16 +626,27 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_drive),           cmocka_unit_test(test_blockdev),
-                cmocka_unit_test(test_left_alone),      cmocka_unit_test(test_block_device),
-                cmocka_unit_test(test_chain_json),      cmocka_unit_test(test_chain_flat),
-                cmocka_unit_test(test_chain_given),     cmocka_unit_test(test_data_file),
-                cmocka_unit_test(test_chain_faults),    cmocka_unit_test(test_too_many),
-                cmocka_unit_test(test_instance_folder), cmocka_unit_test(test_reach),
-                cmocka_unit_test(test_nodes),           cmocka_unit_test(test_inherited_access),
-                cmocka_unit_test(test_only_read),       cmocka_unit_test(test_vmdk),
-                cmocka_unit_test(test_link_kinds),      cmocka_unit_test(test_link_disks),
-                cmocka_unit_test(test_link_of_copy),    cmocka_unit_test(test_readable_and_uses),
+                cmocka_unit_test(test_drive),
+                cmocka_unit_test(test_blockdev),
+                cmocka_unit_test(test_left_alone),
+                cmocka_unit_test(test_block_device),
+                cmocka_unit_test(test_chain_json),
+                cmocka_unit_test(test_chain_flat),
+                cmocka_unit_test(test_chain_given),
+                cmocka_unit_test(test_data_file),
+                cmocka_unit_test(test_chain_faults),
+                cmocka_unit_test(test_too_many),
+                cmocka_unit_test(test_instance_folder),
+                cmocka_unit_test(test_reach),
+                cmocka_unit_test(test_nodes),
+                cmocka_unit_test(test_inherited_access),
+                cmocka_unit_test(test_only_read),
+                cmocka_unit_test(test_vmdk),
+                cmocka_unit_test(test_link_kinds),
+                cmocka_unit_test(test_link_disks),
+                cmocka_unit_test(test_link_of_copy),
+                cmocka_unit_test(test_readable_and_uses),
+                cmocka_unit_test(test_copy_of_another_format),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
