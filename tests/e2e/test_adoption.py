@@ -118,13 +118,13 @@ def test_a_stop_keeps_its_deadline(world):
     console = world.boot()
     console.say("ignore")
     console.wait("ignoring")
-    stop = world.popen("stop", "vm", "--timeout", "4", "--force")
+    stop = world.popen("stop", "vm", "--timeout", "12", "--force")
     console.wait("power button ignored")
     world.end(signal.SIGKILL)
     assert stop.wait(10) in (1, 3)
     world.start()
     assert world.state_of() in ("stopping", "stopped")
-    world.wait_state("stopped", seconds=15)
+    world.wait_state("stopped")
     assert world.qemus() == []
 
 

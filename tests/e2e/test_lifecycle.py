@@ -79,7 +79,7 @@ def test_a_guest_that_ignores_the_button_runs_on(world):
     console = world.boot()
     console.say("ignore")
     console.wait("ignoring")
-    result = world.vore("stop", "vm", "--timeout", "1").failed(1, "power button", "vore")
+    result = world.vore("stop", "vm", "--timeout", "5").failed(1, "power button", "vore")
     console.wait("power button ignored")
     assert world.state_of() == "running", result
 
@@ -94,7 +94,7 @@ def test_a_guest_that_cannot_hear_the_button_yet(world):
     blank = world.write("blank.img", "\0" * 65536)
     world.load(disks=[{"preset": "virtio", "path": blank}])
     world.vore("start", "vm").ok()
-    world.vore("stop", "vm", "--timeout", "0.5").failed(1, "after it began to boot", "vore stop vm", "vore kill vm")
+    world.vore("stop", "vm", "--timeout", "5").failed(1, "after it began to boot", "vore stop vm", "vore kill vm")
     assert world.state_of() == "running"
     world.vore("kill", "vm").ok()
 
@@ -241,7 +241,7 @@ def test_a_client_that_goes_away_cancels_nothing(world):
     console = world.boot()
     console.say("ignore")
     console.wait("ignoring")
-    stop = world.popen("stop", "vm", "--timeout", "3", "--force")
+    stop = world.popen("stop", "vm", "--timeout", "15", "--force")
     console.wait("power button ignored")
     stop.kill()
     stop.wait()

@@ -225,7 +225,8 @@ def log_of(world, name):
 def test_a_receiver_that_ends_at_once(world):
     name = boot(world, "scream")
     path = world.write("receiver", "#!/bin/sh\necho no sound here >&2\nexit 1\n", 0o755)
-    world.vore("scream", "start", name, env={"VORE_SCREAM": str(path)}).failed(1, "ended at once: no sound here")
+    world.vore("scream", "start", name, env={"VORE_SCREAM": str(path), "VORE_TEST_SETTLE_MS": "20000"}).failed(
+        1, "ended at once: no sound here")
     result = world.vore("scream", "stop", name).ok()
     assert "no Scream receiver runs" in result.err and not result.out
     world.vore("scream", "stop", "nosuch").failed(1, "nosuch")

@@ -1,5 +1,6 @@
 """What the tests stand on: a vored of their own with private folders, the command line, a raw Varlink client,
 the guest's console, processes."""
+import contextlib
 import itertools
 import json
 import os
@@ -79,7 +80,8 @@ def logs_into(pid, folder):
 
 
 def kill9(pid):
-    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
     until(f"the end of process {pid}", lambda: not alive(pid), 10)
 
 

@@ -80,7 +80,7 @@ def limit(guest):
 
 def seen_in(guest):
     """The PCI devices that Linux told last: {address: ids}."""
-    line = guest.l1.out(f"grep ^pci: {guest.log} | tail -n 1").rstrip("\r.")
+    line = guest.l1.out(f"grep -E '^pci:.*\\.[[:space:]]*$' {guest.log} | tail -n 1").rstrip("\r.")
     return {place: vendor + device for place, vendor, device in re.findall(r"(\S+)=0x(\w+:)0x(\w+)", line)}
 
 
@@ -115,7 +115,7 @@ def test_functions_of_a_slot(guest, before):
     world.vore("attach", CARD, "linux").failed(1, CARD, SOUND, "snd_hda_intel", "--group attaches all")
     is_back(l1, before)
     assert world.vore("attach", SOUND, "linux", "--group", "--json").ok().json["devices"] == [SOUND, CARD]
-    guest.says("1234:0x1111 ")
+    l1.until(rf"grep -qE '^pci:.*=0x1234:0x1111 .*=0x8086:0x293e.*\.[[:space:]]*$' {guest.log}")  # one whole line
     places = {ids: place for place, ids in seen_in(guest).items()}
     card, sound = places["1234:1111"], places["8086:293e"]
     assert card[:-1] == sound[:-1] and (card[-1], sound[-1]) == ("0", "1")
@@ -266,7 +266,8 @@ def test_killed_while_the_guest_is_asked(fake, before):
     l1 = world.l1
     world.vore("attach", DRIVE_B, "fake").ok()
     waiting = l1.spawn("vore detach " + DRIVE_B + " fake")
-    l1.until("vore pause fake 2>&1 | grep -q 'busy: detach'")
+    l1.until("vore logs fake | grep -q 'vored: detach '")
+    world.vore("pause", "fake").failed(1, "busy: detach")
     world.vore("kill", "fake").ok()
     waiting().failed(1, "ended meanwhile")
     is_back(l1, before)

@@ -81,7 +81,7 @@ def recover(world, before):
         assert entry["state"] != "failed" or entry["reason"]
     is_back(world.l1, before)
     assert open_entries(world.l1, "vm") == []
-    assert world.l1.run("pgrep -a qemu-system").out == ""
+    world.l1.until("! pgrep qemu-system")
     world.end_vored()
 
 

@@ -9,7 +9,7 @@ from world import World
 
 CARD_AND_SOUND = {"addr": CARD, "graphics": True, "group": True}
 DRIVE = {**NVME, "index": 1}
-SECONDS = 8  # vored's patience: shorter than a test's, longer than a busy machine needs
+SECONDS = 15  # vored's patience: shorter than a test's, longer than a busy machine needs
 
 
 @pytest.fixture(scope="module")

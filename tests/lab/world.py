@@ -63,14 +63,16 @@ class World:
 
     # --- vored without systemd ---
 
-    def start_vored(self, settings="", **environment):
-        """The build's vored as root with its usual folders; its output in /run/lab/vored.log."""
+    def start_vored(self, settings="", wait=True, **environment):
+        """The build's vored as root with its usual folders; its output in /run/lab/vored.log. It may end before anybody
+        can ask it, if that is what it is started for: wait=False."""
         words = " ".join(f"{k}={shlex.quote(str(v))}" for k, v in environment.items())
         self.l1.run("getent group vore >/dev/null || groupadd --system vore").ok()
         self.l1.write("/etc/vore/vored.toml", settings)
         self.l1.run(f"mkdir -p /run/lab; {words} setsid {shlex.quote(str(BUILD / 'vored'))} >>/run/lab/vored.log 2>&1 "
                     "</dev/null & echo $! >/run/lab/vored.pid").ok()
-        self.wait_vored()
+        if wait:
+            self.wait_vored()
         return self
 
     def end_vored(self, signal="TERM"):

@@ -86,6 +86,22 @@ static int wait_report(struct bench *b, struct error *err) {
         return process_report(&b->p, err);
 }
 
+/* exec(2) closes the report a little before name, signals and environment are the new program's. */
+static void wait_image(struct bench *b) {
+        _cleanup_free_ char *path = xasprintf("/proc/%d/environ", (int) b->p.pid);
+        siginfo_t info = { 0 };
+
+        for (int i = 0; i < WAIT_MS && info.si_pid == 0; i++) {
+                _cleanup_free_ char *text = NULL;
+                size_t len = 0;
+
+                if (file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL) < 0 || len > 0)
+                        return;
+                poll(NULL, 0, 1);
+                assert_int_equal(waitid(P_PIDFD, (id_t) b->p.pidfd, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+        }
+}
+
 static void run(struct bench *b) {
         _cleanup_error_ struct error err = ERROR_INIT;
 
@@ -94,6 +110,7 @@ static void run(struct bench *b) {
         if (wait_report(b, &err) < 0)
                 fail_msg("%s", error_text(&err));
         assert_int_equal(b->p.report_fd, -1);
+        wait_image(b);
 }
 
 /* The start fails with code, and says each of the texts. */

@@ -387,7 +387,7 @@ static void test_qemu_that_cannot_be_killed(void **state) {
 
         adopt(b, "{}");
         hang(b);
-        speed_up(20);
+        speed_up(5);
         immortal = true;
         kill_vm(b, 0);
         assert_answer(b, 0, VM_ERROR, "cannot be killed");
@@ -412,7 +412,7 @@ static void test_start_that_cannot_be_killed(void **state) {
 
         start_qemu(b, "{\"greet\": \"never\"}");
         adopt_as(b, json_pack("{s:s}", "state", "starting"));
-        speed_up(20);
+        speed_up(5);
         immortal = true;
         stop(b, 1, false, 0);
         stop(b, 1, true, 1);
@@ -497,7 +497,7 @@ static void test_pressed_once(void **state) {
         start_qemu(b, "{\"slow\": {\"query-status\": 0.1}, \"ignore\": [\"system_powerdown\"]}");
         adopt_as(b, json_object());
         run_until(b, &b->vm->qmp_ready, "the monitor");
-        stop(b, 0.4, false, 0);
+        stop(b, 1.5, false, 0);
         assert_answer(b, 0, VM_STOP_TIMEOUT, "did not react to the power button");
         assert_int_equal(presses(b), 1);
 }
@@ -524,7 +524,7 @@ static void test_monitor_was_given_up(void **state) {
         assert_answer(b, 0, VM_ERROR, "QEMU's monitor cannot be reached (vore kill vm ends it): ");
         assert_int_equal(vm_state(b->vm), VM_RUNNING);
         assert_int_equal(rename(away, path), 0);
-        stop(b, 0.3, false, 1);
+        stop(b, 1.5, false, 1);
         assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
         assert_int_equal(presses(b), 1);
         assert_int_equal(rename(path, away), 0);
@@ -580,7 +580,6 @@ static void test_force_joins(void **state) {
         assert_int_equal(presses(b), 1);
 }
 
-/* Each has its answer in its own time. */
 /* An end that no stop wanted is an error to all of them; whoever killed it has what was wanted. */
 static void test_joined_stops_fail_alike(void **state) {
         struct bench *b = *state;
@@ -596,13 +595,14 @@ static void test_joined_stops_fail_alike(void **state) {
         assert_int_equal(vm_state(b->vm), VM_FAILED);
 }
 
+/* Each has its answer in its own time. */
 static void test_later_deadlines_join(void **state) {
         struct bench *b = *state;
 
         adopt(b, DEAF);
-        stop(b, 0.2, false, 0);
-        stop(b, 0.6, false, 1);
-        stop(b, 0.4, false, 2);
+        stop(b, 1, false, 0);
+        stop(b, 3, false, 1);
+        stop(b, 2, false, 2);
         assert_answer(b, 0, VM_STOP_TIMEOUT, "another stop waits on");
         assert_false(b->answers[2].there);
         assert_answer(b, 2, VM_STOP_TIMEOUT, "another stop waits on");
@@ -611,8 +611,8 @@ static void test_later_deadlines_join(void **state) {
         assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
         assert_int_equal(vm_state(b->vm), VM_RUNNING);
         assert_int_equal(presses(b), 1);
-        stop(b, 0.2, false, 3);
-        stop(b, 0.4, true, 4);
+        stop(b, 1, false, 3);
+        stop(b, 2, true, 4);
         assert_answer(b, 3, VM_STOP_TIMEOUT, "another stop waits on");
         assert_answer(b, 4, VM_DONE, "");
 }
@@ -748,7 +748,7 @@ static void test_paused_while_it_is_stopped(void **state) {
         struct vm_watch w;
 
         adopt(b, "{\"ignore\": [\"system_powerdown\"]}");
-        stop(b, 0.5, false, 0);
+        stop(b, 2, false, 0);
         run_until_event(b, "powerdown;");
         qmp(b, "stop", 1);
         assert_answer(b, 1, VM_DONE, "return");
@@ -771,7 +771,7 @@ static void test_a_paused_one_is_stopped_in_vain(void **state) {
         vm_pause(b->vm, &w);
         assert_answer(b, 0, VM_DONE, "");
         assert_int_equal(vm_state(b->vm), VM_PAUSED);
-        stop(b, 0.2, false, 1);
+        stop(b, 1.5, false, 1);
         assert_answer(b, 1, VM_STOP_TIMEOUT, "did not react to the power button");
         assert_int_equal(vm_state(b->vm), VM_RUNNING);
 }

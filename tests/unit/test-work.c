@@ -302,10 +302,6 @@ static void test_report_is_the_end(void **state) {
         sd_event_unref(seen.loop);
 }
 
-static int on_later(sd_event_source *s, uint64_t usec, void *data) {
-        return sd_event_exit(data, 0);
-}
-
 /* Cancelling never waits, and the dead one is reaped by the loop alone. */
 static void test_cancel(void **state) {
         struct seen seen = { 0 };
@@ -316,13 +312,12 @@ static void test_cancel(void **state) {
                 work_start(seen.loop, "the test", 60000, fn_hang, NULL, seen_done, &seen, &work, NULL), 0);
         work_cancel(work);
         work_cancel(NULL);
-        assert_int_equal(
-                sd_event_add_time_relative(seen.loop, NULL, CLOCK_MONOTONIC, 200000, 1, on_later, seen.loop),
-                0);
-        assert_true(sd_event_loop(seen.loop) >= 0);
+        siginfo_t info;
+        while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+                if (sd_event_run(seen.loop, 20 * 1000 * 1000) <= 0)
+                        fail_msg("it was not reaped");
         sd_event_unref(seen.loop);
         assert_int_equal(seen.calls, 0);
-        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
 static int fn_state(void *arg, int report_fd, json_t **ret, struct error *err) {
