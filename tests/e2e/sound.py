@@ -20,8 +20,9 @@ def mono(data):
 
 
 def frequency(samples, rate=RATE):
-    """Of what is loud in it: the median over pieces of 50 ms, so that gaps of a busy machine do not count. None: silence."""
-    size, found = rate // 20, []
+    """Of what is loud in it: by the median of its periods, so that gaps of a busy machine do not count, however many there
+    are. None: silence."""
+    size, periods = rate // 20, []
     for start in range(0, len(samples) - size, size):
         piece = samples[start:start + size]
         loud = max(map(abs, piece))
@@ -35,9 +36,14 @@ def frequency(samples, rate=RATE):
             elif value > loud // 2 and below:
                 ups.append(i)
                 below = False
-        if len(ups) > 2:
-            found.append(rate * (len(ups) - 1) / (ups[-1] - ups[0]))
-    return statistics.median(found) if found else None
+        periods += [later - up for up, later in zip(ups, ups[1:])]
+    return rate / statistics.mean(middle(periods)) if len(periods) > 4 else None
+
+
+def middle(values):
+    """The middle half: a mean of it is finer than one sample."""
+    values = sorted(values)
+    return values[len(values) // 4:-(len(values) // 4) or None]
 
 
 class Server:

@@ -1,5 +1,5 @@
-/* The guest's sound: the first output stream of an Intel HD Audio controller plays a tone, over and over from one
- * buffer, until the machine ends or another tone is asked for. (Intel High Definition Audio Specification, 1.0a; QEMU's
+/* The guest's sound: each codec of an Intel HD Audio controller has an output stream of its own (QEMU's codecs take turns
+ * at the data of one), and all of them play a tone, over and over from one buffer, until the machine ends or another tone is asked for. (Intel High Definition Audio Specification, 1.0a; QEMU's
  * codec hda-duplex: node 2 is the converter, node 3 its pin.) */
 #include "hda.h"
 #include "io.h"
@@ -7,7 +7,7 @@
 enum { RATE = 48000, FRAMES = RATE / 10, AMPLITUDE = 12000, PATIENCE = 1 << 20 };
 enum { GCAP = 0x00, GCTL = 0x08, STATESTS = 0x0e, COMMAND = 0x60, STATUS = 0x68, STREAMS = 0x80, STREAM_SIZE = 0x20 };
 enum { CTL = 0x00, CBL = 0x08, LVI = 0x0c, FMT = 0x12, BDPL = 0x18, BDPU = 0x1c };
-enum { CTL_RESET = 1, CTL_RUN = 2, TAG = 1, FORMAT_48K_16_2 = 0x0011 };
+enum { CTL_RESET = 1, CTL_RUN = 2, FORMAT_48K_16_2 = 0x0011 };
 enum { SET_FORMAT = 0x20000, SET_AMP = 0x30000, SET_STREAM = 0x70600, SET_PIN = 0x70700 };
 
 struct descriptor {
@@ -55,8 +55,8 @@ static bool verb(unsigned codec, unsigned node, uint32_t command) {
         return wait_for(STATUS, 1, 0);
 }
 
-static bool codec_start(unsigned codec) {
-        return verb(codec, 2, SET_FORMAT | FORMAT_48K_16_2) && verb(codec, 2, SET_STREAM | TAG << 4) &&
+static bool codec_start(unsigned codec, unsigned tag) {
+        return verb(codec, 2, SET_FORMAT | FORMAT_48K_16_2) && verb(codec, 2, SET_STREAM | tag << 4) &&
                verb(codec, 2, SET_AMP | 0xb000 | 0x4a) && verb(codec, 3, SET_PIN | 0x40);
 }
 
@@ -70,8 +70,9 @@ static void fill(unsigned hertz) {
         }
 }
 
-static bool stream_start(void) {
-        unsigned stream = STREAMS + (*reg16(GCAP) >> 8 & 15) * STREAM_SIZE; /* behind those for input */
+/* Tags count from 1. */
+static bool stream_start(unsigned tag) {
+        unsigned inputs = *reg16(GCAP) >> 8 & 15, stream = STREAMS + (inputs + tag - 1) * STREAM_SIZE;
 
         *reg32(stream + CTL) = CTL_RESET;
         if (!wait_for(stream + CTL, CTL_RESET, CTL_RESET))
@@ -86,7 +87,7 @@ static bool stream_start(void) {
         *reg32(stream + CBL) = sizeof(buffer);
         *reg16(stream + LVI) = 1;
         *reg16(stream + FMT) = FORMAT_48K_16_2;
-        *reg32(stream + CTL) = TAG << 20 | CTL_RUN;
+        *reg32(stream + CTL) = tag << 20 | CTL_RUN;
         return true;
 }
 
@@ -102,9 +103,14 @@ const char *hda_tone(unsigned hertz) {
         if (!wait_for(GCTL, 1, 1))
                 return "the sound card does not start";
         fill(hertz);
-        unsigned codecs = *reg16(STATESTS);
-        for (unsigned i = 0; i < 15; i++)
-                if ((codecs >> i & 1) && !codec_start(i))
+        unsigned codecs = *reg16(STATESTS), outputs = *reg16(GCAP) >> 12, tag = 0;
+        for (unsigned i = 0; i < 15; i++) {
+                if (!(codecs >> i & 1) || tag == outputs)
+                        continue;
+                if (!codec_start(i, ++tag))
                         return "the codec does not answer";
-        return stream_start() ? (void *) 0 : "the stream does not reset";
+                if (!stream_start(tag))
+                        return "the stream does not reset";
+        }
+        return (void *) 0;
 }
