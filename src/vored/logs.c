@@ -22,6 +22,7 @@ struct reader {
         int fd; /* -1: there is none yet */
         off_t at;
         bool follow;
+        bool aside; /* the file was put aside, and another one is there */
         struct reader *next;
 };
 
@@ -69,15 +70,26 @@ static void reader_end(struct reader *r) {
         rpc_reply(call, last);
 }
 
+static void open_again(struct reader *r) {
+        cleanup_closep(&r->fd);
+        r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        r->at = 0;
+        r->aside = false;
+}
+
 /* As much as leaves at once. At the end of the file the call is answered, or waits for what comes. */
 static void read_on(struct reader *r) {
         _cleanup_free_ char *buffer = xcalloc(1, PART_MAX);
-        struct stat st;
-        ssize_t n = 0;
+        ssize_t n = 1;
 
-        if (r->fd >= 0 && fstat(r->fd, &st) == 0 && st.st_size < r->at)
-                r->at = r->follow ? 0 : st.st_size; /* cut meanwhile: what is left was sent already */
-        while (r->fd >= 0 && rpc_unsent(r->call) == 0 && (n = pread(r->fd, buffer, PART_MAX, r->at)) > 0) {
+        while (rpc_unsent(r->call) == 0) {
+                n = r->fd >= 0 ? pread(r->fd, buffer, PART_MAX, r->at) : 0;
+                if (n <= 0 && r->aside) {
+                        open_again(r);
+                        continue;
+                }
+                if (n <= 0)
+                        break;
                 size_t len = part_len(buffer, (size_t) n);
 
                 r->at += (off_t) len;
@@ -97,12 +109,23 @@ static void reader_drained(struct rpc_call *call, void *data) {
         read_on(data);
 }
 
-static void open_again(struct reader *r) {
-        read_on(r);
-        cleanup_closep(&r->fd);
-        r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        r->at = 0;
-        read_on(r);
+static bool reads(const struct reader *r, const char *name) {
+        return str_eq(name, strrchr(r->path, '/') + 1);
+}
+
+/* Of a log that is cut its last part stays, behind a note: whoever reads it goes on with what was not sent.
+ */
+static void cut(struct manager *m, struct vm *vm, const char *name) {
+        _cleanup_free_ char *path = vm_log_path(vm);
+        struct stat before, after;
+        bool known = m->readers && stat(path, &before) == 0;
+
+        vm_log_cut(vm);
+        if (!known || stat(path, &after) < 0 || after.st_size >= before.st_size)
+                return;
+        for (struct reader *r = m->readers; r; r = r->next)
+                if (!r->aside && reads(r, name))
+                        r->at = MAX(0, after.st_size - MAX(0, before.st_size - r->at));
 }
 
 /* One watch on the folder for all machines and all who read: adding and removing one for each costs
@@ -116,16 +139,13 @@ static int logs_changed(sd_event_source *source, const struct inotify_event *eve
         struct machine *machine = name ? machine_find(m, name) : NULL;
 
         if (machine && machine->vm)
-                vm_log_cut(machine->vm);
-        for (struct reader *r = name ? m->readers : NULL; r; r = r->next) {
-                if (!r->follow || !str_eq(event->name, strrchr(r->path, '/') + 1))
-                        continue;
-                /* A new start has put the file aside and made another. */
-                if (event->mask & (IN_CREATE | IN_MOVED_TO))
-                        open_again(r);
-                else
+                cut(m, machine->vm, event->name);
+        for (struct reader *r = name ? m->readers : NULL; r; r = r->next)
+                if (r->follow && reads(r, event->name)) {
+                        /* A new start has put the file aside and made another. */
+                        r->aside = r->aside || event->mask & (IN_CREATE | IN_MOVED_TO);
                         read_on(r);
-        }
+                }
         return 0;
 }
 

@@ -264,6 +264,40 @@ def test_a_log_that_is_put_aside(world):
             text += link.reply()["parameters"]["text"]
 
 
+def rest_of(link, end):
+    text = ""
+    while end not in text:
+        text += link.reply()["parameters"]["text"]
+    return text
+
+
+def test_a_slow_reader_of_a_log_that_is_put_aside(world):
+    world.load()
+    text = ("z" * 99 + "\n") * 40_000 + "last\n"
+    log = world.write(world.state / "log/vm.log", "first\n")
+    with follow(world) as link:
+        with log.open("a") as f:
+            f.write(text)
+        world.vore("start", "vm").ok()
+        assert rest_of(link, "vored: start\n").startswith("first\n" + text)
+
+
+def test_a_log_that_is_cut_under_its_reader(world):
+    """It gets every line once."""
+    world.load()
+    log = world.write(world.state / "log/vm.log", "first\n")
+    lines = [f"{i:099}\n" for i in range(90_000)]
+    with follow(world) as link:
+        with log.open("a") as f:
+            f.writelines(lines[:70_000])
+        assert rest_of(link, lines[69_999]) == "first\n" + "".join(lines[:70_000])
+        with log.open("a") as f:
+            f.writelines(lines[70_000:])
+        text = rest_of(link, lines[-1])
+        assert log.stat().st_size < 8 << 20
+        assert [line for line in text.splitlines(True) if "vored: " not in line] == lines[70_000:]
+
+
 @pytest.mark.parametrize("leave", [True, False])
 def test_a_reader_of_logs_stops_nobody(world, leave):
     """It waits for a file that is not there yet, and leaves, or gets it: everybody starts all the same."""
