@@ -222,6 +222,15 @@ static int parse_words(struct args *a, int argc, char *const argv[], char **word
         return 0;
 }
 
+/* An empty variable of a script, mostly; none of them can do with it. */
+static int values_check(const struct args *a, struct error *err) {
+        for (size_t id = 0; id < OPTION_COUNT; id++)
+                if (args_has(a, id) && options[id].arg && str_empty(a->value[id]))
+                        return error_set(err, -EINVAL, "--%s needs a value: --%s %s", options[id].name,
+                                         options[id].name, options[id].arg);
+        return 0;
+}
+
 static bool help_wanted(int argc, char *const argv[]) {
         for (int i = 1; i < argc && !str_eq(argv[i], "--"); i++)
                 if (str_eq(argv[i], "--help") || str_eq(argv[i], "-h"))
@@ -244,7 +253,9 @@ int args_parse(int argc, char *const argv[], struct args *ret, struct error *err
         if (r == 0 && !args_has(&a, OPTION_HELP) && !args_has(&a, OPTION_VERSION)) {
                 if (!a.verb)
                         r = error_set(err, -EINVAL, "a verb is missing: vore --help lists them");
-                else if (a.verb->run)
+                else
+                        r = values_check(&a, err);
+                if (r == 0 && a.verb->run)
                         r = assign(&a, words, n, err);
         }
         if (r < 0) {
