@@ -139,20 +139,27 @@ bool host_pci_function_of(const struct host *h, const char *virtual_function, co
         return str_eq(slash ? slash + 1 : target, physical_function);
 }
 
-/* A physical function's driver takes its virtual functions away when it goes: whoever has one loses it. */
+/* A physical function's driver takes its virtual functions away when it goes: whoever has one loses it, and
+ * nobody makes them again. */
 static const char *functions_need(const struct host *h, const char *address, struct arena *arena) {
+        const char *first = NULL;
+
         for (unsigned i = 0;; i++) {
                 _cleanup_free_ char *link = xasprintf("/sys/bus/pci/devices/%s/virtfn%u", address, i),
                                     *target = NULL;
                 struct host_pci function;
 
                 if (host_readlink(h, link, &target) < 0)
-                        return NULL;
+                        break;
                 const char *slash = strrchr(target, '/');
-                if (host_pci_find(h, slash ? slash + 1 : target, arena, &function) >= 0 && function.driver)
+                if (host_pci_find(h, slash ? slash + 1 : target, arena, &function) < 0)
+                        continue;
+                if (function.driver)
                         return arena_printf(arena, "its virtual function %s is with the driver %s",
                                             function.address, function.driver);
+                first = first ? first : function.address;
         }
+        return first ? arena_printf(arena, "its virtual function %s goes away with its driver", first) : NULL;
 }
 
 const char *host_pci_need(const struct host *h, const struct host_pci *device, struct arena *arena) {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -173,11 +174,24 @@ static void folders_remove(const char *root, const char *folders) {
         }
 }
 
-static int entry_write(const struct entry *e, const char *text, mode_t mode, struct error *err) {
-        int r = file_write_atomic(AT_FDCWD, e->path, text, strlen(text), mode, true, err);
+/* What somebody who was killed left of writing: "NAME.PID.tmp". */
+static void entry_tidy(const struct entry *e) {
+        _cleanup_free_ char *pattern = xasprintf("%s.*.tmp", e->path);
+        glob_t found = { 0 };
 
-        if (r >= 0 && chmod(e->path, mode) < 0) /* the umask */
+        if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
+                for (size_t i = 0; i < found.gl_pathc; i++)
+                        (void) unlink(found.gl_pathv[i]);
+        globfree(&found);
+}
+
+/* Executable only under its own name: folders of scripts are run whole. */
+static int entry_write(const struct entry *e, const char *text, mode_t mode, struct error *err) {
+        int r = file_write_atomic(AT_FDCWD, e->path, text, strlen(text), 0600, true, err);
+
+        if (r >= 0 && chmod(e->path, mode) < 0)
                 r = error_errno(err, errno, "cannot set the mode of %s", e->path);
+        entry_tidy(e);
         return r;
 }
 
@@ -258,6 +272,29 @@ static char *last_words(char *output) {
         return xstrdup(line ? line + 1 : output);
 }
 
+/* All of it is read, so that nobody who says much is stopped; its end is kept. Owned by the caller. */
+static char *read_end(int fd) {
+        char *data = xcalloc(2, OUTPUT_MAX + 1);
+        size_t len = 0;
+        ssize_t n;
+
+        while ((n = read(fd, data + len, 2 * (size_t) OUTPUT_MAX - len)) != 0) {
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        break;
+                len += (size_t) n;
+                if (len > OUTPUT_MAX) {
+                        memmove(data, data + len - OUTPUT_MAX, OUTPUT_MAX);
+                        len = OUTPUT_MAX;
+                }
+        }
+        for (size_t i = 0; i < len; i++)
+                data[i] = data[i] ? data[i] : ' ';
+        data[len] = '\0';
+        return data;
+}
+
 static int command_run(const struct rules_place *place, const struct rules_row *row, struct error *err) {
         _cleanup_close_ int reader = -1;
         _cleanup_free_ char *output = NULL;
@@ -272,7 +309,7 @@ static int command_run(const struct rules_place *place, const struct rules_row *
         (void) close(pipes[1]);
         if (pid < 0)
                 return error_errno(err, errno, "cannot run %s", row->command[0]);
-        int r = file_read_fd(reader, OUTPUT_MAX, &output, NULL, NULL);
+        output = read_end(reader);
         cleanup_closep(&reader);
         while (waitpid(pid, &status, 0) < 0)
                 if (errno != EINTR)
@@ -284,16 +321,30 @@ static int command_run(const struct rules_place *place, const struct rules_row *
                                  "%s is not there: this host takes another kind (udev, initramfs-tools, "
                                  "dracut)",
                                  row->command[0]);
-        _cleanup_free_ char *words = r < 0 ? xstrdup("") : last_words(output);
+        _cleanup_free_ char *words = last_words(output);
         return error_set(err, -EIO, "%s failed%s%s", row->command[0], *words ? ": " : "", words);
 }
 
-/* 1: it was run. */
+/* 1: it was run. Before that a note says that what it makes is not known, until one says what it is: it may
+ * be killed, or fail for one of several kernels. */
 static int command(const struct rules_place *place, const struct rules_row *row, struct error *err) {
+        static const char unknown[] = "unknown\n";
+        _cleanup_free_ char *path = note_path(place, row), *before = NULL;
+
         if (!row->command || (place->root && !place->programs) ||
             (row->needs && access(row->needs, F_OK) < 0))
                 return 0;
+        if (path) {
+                (void) file_read(AT_FDCWD, path, 64, &before, NULL, NULL);
+                int r = file_write_atomic(AT_FDCWD, path, unknown, strlen(unknown), 0600, true, err);
+                if (r < 0)
+                        return r;
+        }
         int r = command_run(place, row, err);
+        if (r == -ENOENT && before)
+                (void) file_write_atomic(AT_FDCWD, path, before, strlen(before), 0600, true, NULL);
+        else if (r == -ENOENT)
+                note_drop(place, row);
         return r < 0 && row->must ? r : r >= 0;
 }
 
@@ -347,6 +398,7 @@ static int remove_all(const struct rules_job *job, struct entries *e, json_t *fi
                         continue;
                 if (unlink(item->path) < 0)
                         return error_errno(err, errno, "cannot remove %s", item->path);
+                entry_tidy(item);
                 folders_remove(job->place.root, item->folders);
                 json_push(files, json_string_lossy(item->file->path));
         }

@@ -231,7 +231,7 @@ static void looked(const json_t *result, const struct error *err, pid_t stuck, v
         vm->work = NULL;
         if (stuck)
                 look_stuck(vm, &failed);
-        if (!vm->op.table)
+        if (!vm->op.table || vm->ending) /* as in claimed() */
                 return;
         if (!result) {
                 step_finish(vm, failed.code ? &failed : err);
@@ -282,7 +282,7 @@ void vm_devices_changed(struct vm *vm) {
         if (!vm->claim_waits)
                 return;
         vm->claim_waits = false;
-        if (!vm->op.table) /* as in claimed() */
+        if (!vm->op.table || vm->ending)
                 return;
         int r = devices_claim(vm, &err);
         if (r <= 0)
@@ -395,7 +395,8 @@ static int keep(struct vm *vm, struct vfio_original *original, bool reserve, str
         if (!known || str_eq(why, VFIO_KEPT_LEFT) || (reserve && str_eq(why, VFIO_KEPT_NEVER)))
                 r = vfio_kept_put(runtime_dir(vm), &before, reserve ? VFIO_KEPT_RESERVE : VFIO_KEPT_NEVER,
                                   err);
-        vfio_original_idle(&before, original);
+        if (r >= 0)
+                vfio_original_idle(&before, original);
         return r;
 }
 

@@ -34,6 +34,22 @@ static const char *first_error(const json_t *faults) {
         return "unknown";
 }
 
+/* What a prepared machine has already it has until its end, whatever is planned now. */
+static void addresses_take(struct vm *vm, const struct plan *plan) {
+        _cleanup_json_ json_t *before = TAKE_PTR(vm->addresses);
+        json_t *item;
+        size_t i;
+
+        vm->addresses = json_array();
+        for (i = 0; i < plan->n_devices; i++)
+                json_push(vm->addresses, json_pack("{s:s, s:i}", "address", plan->devices[i].address, "group",
+                                                   plan->devices[i].iommu_group));
+        json_array_foreach (before, i, item) {
+                if (!vm_has_device(vm, json_get_str(item, "address", "")))
+                        json_push(vm->addresses, json_incref(item));
+        }
+}
+
 static void plan_take(struct vm *vm, struct plan *plan) {
         json_decref(vm->op.faults);
         vm->op.faults = json_incref(plan->faults);
@@ -45,11 +61,7 @@ static void plan_take(struct vm *vm, struct plan *plan) {
         for (size_t i = 0; i < plan->n_disks; i++)
                 json_push(vm->disks, json_pack("{s:o, s:b}", "path", json_string_lossy(plan->disks[i].path),
                                                "read_only", plan->disks[i].read_only));
-        json_decref(vm->addresses);
-        vm->addresses = json_array();
-        for (size_t i = 0; i < plan->n_devices; i++)
-                json_push(vm->addresses, json_pack("{s:s, s:i}", "address", plan->devices[i].address, "group",
-                                                   plan->devices[i].iommu_group));
+        addresses_take(vm, plan);
         /* From here on others are told that these devices are taken, also after a restart of vored. */
         if (plan->n_devices)
                 record_update(vm);

@@ -96,6 +96,11 @@ static int all_known(const struct manager *m, struct error *err) {
         const char *name;
         json_t *why;
 
+        if (m->reserve->ending)
+                return error_set(err, -ESHUTDOWN, "vored ends");
+        if (m->reserve->unread)
+                return error_set(err, -EIO, "what the saved definitions reserve is not known: %s",
+                                 m->reserve->unread);
         json_object_foreach (m->reserve->unknown, name, why)
                 return error_set(
                         err, -EINVAL,
@@ -112,7 +117,7 @@ static void looked(struct manager *m, void *data) {
         _cleanup_error_ struct error err = ERROR_INIT;
         struct work *work;
 
-        if (a->action != REMOVE && all_known(m, &err) < 0) {
+        if ((a->action != REMOVE || m->reserve->ending) && all_known(m, &err) < 0) {
                 method_fail(a->call, &err);
                 return;
         }

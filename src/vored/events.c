@@ -64,6 +64,8 @@ void events_publish(struct vm *vm, const char *event, json_t *data, void *manage
         events_machine(manager, vm_name(vm), event, data);
         if (str_eq(event, "state"))
                 reserve_machine_ended(manager, vm);
+        else if (str_eq(event, "detached"))
+                reserve_devices_detached(manager);
 }
 
 static json_t *snapshot(struct manager *m, const char *name) {

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "host/need.h"
 #include "vfio/kept.h"
 #include "vfio/stuck.h"
 
@@ -164,7 +165,9 @@ static bool all_wanted(const struct reserve_row *row) {
 }
 
 /* Only what is with the host now says how it was; the driver of one that is with vfio-pci is known, or
- * nobody's. What somebody claimed by hand is given back by hand, whoever else wants it. */
+ * nobody's. One that is known and with the driver that it had was cut off on its way there or back: the rest
+ * of it may be changed already. What somebody claimed by hand is given back by hand, whoever else wants it.
+ */
 static int remember(struct reserve_row *row, const struct vfio_original *found, struct error *err) {
         _cleanup_free_ char *why = NULL;
         struct vfio_original before, kept;
@@ -176,7 +179,8 @@ static int remember(struct reserve_row *row, const struct vfio_original *found, 
         /* At vored's start others load drivers still: that it has none yet says nothing. */
         if (!known && all_wanted(row) && !found->driver[0] && !found->override[0])
                 before.probe = true;
-        if (known && (before.probe || strstr(found->driver, "vfio") || !found->driver[0]))
+        if (known && (before.probe || strstr(found->driver, "vfio") || !found->driver[0] ||
+                      str_eq(found->driver, kept.driver)))
                 before = kept;
         row->remembered = !known;
         return vfio_kept_put(runtime_dir(row), &before, hand ? VFIO_KEPT_HAND : VFIO_KEPT_RESERVE, err);
@@ -199,6 +203,26 @@ static int check_found(const struct reserve_row *row, const struct vfio_device *
         return 0;
 }
 
+/* Its driver takes its virtual functions away when it goes (SR-IOV), also those that a guest has. */
+static int check_functions(const struct reserve_row *row, const struct vfio_original *found,
+                           struct error *err) {
+        _cleanup_uses_ struct vm_uses uses = { 0 };
+        _cleanup_host_ struct host *host = NULL;
+
+        machines_uses(NULL, &uses, row->m);
+        if (uses.n_devices == 0 || host_pci_vfio_driver(found->driver))
+                return 0;
+        int r = host_open(NULL, &host, err);
+        for (size_t i = 0; r >= 0 && i < uses.n_devices; i++)
+                if (host_pci_function_of(host, uses.devices[i].address, row->address))
+                        return error_set(
+                                err, -EBUSY,
+                                "its virtual function %s would go away, which the machine %s has: vore "
+                                "stop %s first",
+                                uses.devices[i].address, uses.devices[i].vm, uses.devices[i].vm);
+        return r;
+}
+
 static int claim(struct reserve_row *row, const json_t *result, struct error *err) {
         static const struct vfio_claim idle = { .idle = true };
         struct vfio_device device;
@@ -206,6 +230,8 @@ static int claim(struct reserve_row *row, const json_t *result, struct error *er
 
         if (r >= 0)
                 r = check_found(row, &device, err);
+        if (r >= 0)
+                r = check_functions(row, &device.original, err);
         if (r >= 0)
                 r = remember(row, &device.original, err);
         if (r < 0)

@@ -97,6 +97,10 @@ json_t *reserve_notes(const struct manager *m, const char *name) {
                              "mended, or vore forget %s",
                              vm, json_string_value(unknown), vm);
         }
+        if (m->reserve->unread)
+                note(notes,
+                     "what the saved definitions reserve is not known: %s (vore reserve tries it again)",
+                     m->reserve->unread);
         return notes;
 }
 

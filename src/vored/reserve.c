@@ -245,12 +245,15 @@ static void known(const json_t *result, const struct error *err, pid_t stuck, vo
         struct manager *m = data;
 
         m->reserve->work = NULL;
+        free(TAKE_PTR(m->reserve->unread));
         if (result) {
                 take_definitions(m, result);
                 if (m->reserve->queue->kind != RESERVE_LOOK)
                         tasks_set(m, m->reserve->queue);
-        } else
+        } else {
+                m->reserve->unread = xstrdup(error_text(err));
                 log_warning("nothing is reserved: %s", error_text(err));
+        }
         jobs_run(m);
 }
 
@@ -353,7 +356,12 @@ bool reserve_needed(const struct manager *m) {
 }
 
 void reserve_machine_ended(struct manager *m, const struct vm *vm) {
-        if (m->power_off_us || vm_active(vm) || vm_state(vm) == VM_PREPARED)
+        if (!vm_active(vm) && vm_state(vm) != VM_PREPARED)
+                reserve_devices_detached(m);
+}
+
+void reserve_devices_detached(struct manager *m) {
+        if (m->power_off_us || !m->reserve)
                 return;
         rows_from_file(m);
         for (size_t i = 0; i < m->reserve->n_rows; i++)
@@ -390,6 +398,7 @@ void reserve_free(struct manager *m) {
         if (!r)
                 return;
         work_cancel(r->work);
+        r->ending = true;
         /* Whoever waits is answered with how things are. */
         for (struct reserve_request *q = r->queue; q; q = next) {
                 next = q->next;
@@ -401,6 +410,7 @@ void reserve_free(struct manager *m) {
                 row_free(r->rows[i]);
         json_decref(r->problems);
         json_decref(r->unknown);
+        free(r->unread);
         free(r->rows);
         free(r);
         m->reserve = NULL;

@@ -56,6 +56,8 @@ struct reserve {
         size_t n_rows;
         json_t *problems; /* owned: {NAME: [sentence]}: what the definitions want and is not there */
         json_t *unknown;  /* owned: {NAME: sentence}: files of which nobody knows what they want */
+        char *unread;     /* owned: why the last look at the definitions failed; NULL: it did not */
+        bool ending;      /* the daemon ends */
         struct reserve_request *queue; /* owned; the first is under way */
         struct work *work;             /* the look at the definitions */
         size_t pending;                /* jobs under way */
@@ -76,6 +78,8 @@ bool reserve_needed(const struct manager *m);
 void reserve_machine_ended(struct manager *m, const struct vm *vm);
 /* For auto-start: what it reserves is not known yet, or a device of it is on its way. */
 bool reserve_waits(const struct manager *m, const char *name);
+/* A machine that runs on gave devices back: the same for those. */
+void reserve_devices_detached(struct manager *m);
 /* The hook of struct vm_env. */
 bool reserve_busy(const char *address, void *manager);
 

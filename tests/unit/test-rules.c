@@ -264,13 +264,18 @@ static void test_command_fails(void **state) {
         assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, &err), -EIO);
         assert_non_null(strstr(error_text(&err), "update-initramfs failed: what went wrong"));
         same(s->root, before, false);
+        /* One kernel's may be made by then: a removal makes all of them again. */
+        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_OUTDATED);
         program(s, 0);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, true, &err), 0);
+        assert_int_equal(runs(s), 2);
+        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_ABSENT);
         assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, &err), 2);
         _cleanup_free_ char *one = tree(s->root, false);
         program(s, 3);
         assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 2, false, &err), -EIO);
         same(s->root, one, false);
-        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_CURRENT);
+        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_OUTDATED);
         /* A removal whose command failed is not done: the next one runs it again. */
         assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, true, &err), -EIO);
         same(s->root, before, false);
@@ -296,6 +301,36 @@ static void test_cut_off(void **state) {
         assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_CURRENT);
 }
 
+/* As for a host with many kernels that all lack some firmware. */
+static void test_command_says_much(void **state) {
+        static const char text[] =
+                "#!/bin/sh\ni=0\nwhile [ $i -lt 3000 ]; do echo \"possible missing firmware for the "
+                "module number $i of many\"; i=$((i + 1)); done\necho the end\nexit ";
+        struct scene *s = *state;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_free_ char *well = xasprintf("%s0\n", text), *ill = xasprintf("%s1\n", text);
+
+        put(s->programs, "/update-initramfs", ill, 0755);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, &err), -EIO);
+        assert_non_null(strstr(error_text(&err), "update-initramfs failed: the end"));
+        put(s->programs, "/update-initramfs", well, 0755);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, &err), 2);
+}
+
+/* A write that was cut off leaves nothing that anybody would run, and nothing for good. */
+static void test_half_written(void **state) {
+        static const char left[] = "/etc/udev/rules.d/70-vore-reserve.rules.7.tmp";
+        struct scene *s = *state;
+
+        program(s, 0);
+        for (int i = 0; i < 2; i++) {
+                put(s->root, left, "half", 0600);
+                assert_int_equal(act(s, RULES_UDEV, 1, i, NULL), 1);
+                _cleanup_free_ char *text = get(s->root, left);
+                assert_null(text);
+        }
+}
+
 static void test_no_such_program(void **state) {
         struct scene *s = *state;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -305,6 +340,7 @@ static void test_no_such_program(void **state) {
         assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, &err), -ENOENT);
         assert_non_null(strstr(error_text(&err), "update-initramfs is not there"));
         same(s->root, before, false);
+        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_ABSENT);
 }
 
 int main(void) {
@@ -320,6 +356,8 @@ int main(void) {
                 TEST(test_command_fails),
                 TEST(test_cut_off),
                 TEST(test_no_such_program),
+                TEST(test_command_says_much),
+                TEST(test_half_written),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct world {
         struct work_model w;
@@ -216,6 +218,21 @@ static void test_prepared_never(void **state) {
         ends(x, true);
         assert_string_equal(model_device(&x->w.m, MODEL_DRIVE)->driver->name, "vfio-pci");
         assert_kept(x, MODEL_DRIVE, VFIO_KEPT_NEVER, "nvme");
+}
+
+/* What it was cannot be kept, so it does not stay. */
+static void test_kept_in_vain(void **state) {
+        struct world *x = *state;
+        struct plan_device device = drive;
+        _cleanup_free_ char *file = xasprintf("%s/kept-devices", x->folder);
+
+        device.keep = true;
+        claimed(x, &device, 1);
+        (void) unlink(file);
+        assert_int_equal(mkdir(file, 0700), 0);
+        ends(x, true);
+        assert_before(x);
+        assert_non_null(strstr(x->warnings.data, MODEL_DRIVE " does not stay with vfio-pci"));
 }
 
 /* Somebody is at it each time between look and bind. */
@@ -453,6 +470,7 @@ int main(void) {
                 TEST(test_prepared_then_started),
                 TEST(test_prepared_stop_of_reserved),
                 TEST(test_prepared_never),
+                TEST(test_kept_in_vain),
                 TEST(test_prepared_then_changed),
                 TEST(test_driver_comes_late),
                 TEST(test_driver_comes_and_goes),

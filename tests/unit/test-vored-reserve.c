@@ -500,6 +500,63 @@ static void test_auto_start_waits(void **state) {
         assert_driver(x, MODEL_DRIVE, "vfio-pci");
 }
 
+/* One that was killed in the middle of a bind: the driver is still there, and the rest is changed already.
+ * What it was is in the file, and stays there. */
+static void test_cut_off_in_the_middle(void **state) {
+        struct world *x = *state;
+        struct model_device *d = model_device(&x->w.m, MODEL_DRIVE);
+        struct vfio_original found;
+
+        assert_int_equal(vfio_original_read(&x->w.sys, MODEL_DRIVE, &found, NULL), 0);
+        assert_int_equal(vfio_kept_put(x->folder, &found, VFIO_KEPT_RESERVE, NULL), 0);
+        strcpy(d->power, "on");
+        strcpy(d->override, "vfio-pci");
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        define(x, NULL);
+        request(x, RESERVE_ALL, NULL);
+        assert_before(x);
+}
+
+/* Its driver would take away what a guest has. */
+static void test_functions_of_a_guest(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "guest");
+
+        assert_int_equal(setenv("VORE_HOST_ROOT", x->folder, 1), 0);
+        put_link(x, "/sys/bus/pci/devices/0000:0b:10.0/physfn", "../" MODEL_DRIVE);
+        uses(vm, "0000:0b:10.0");
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        assert_non_null(strstr(
+                x->told, "its virtual function 0000:0b:10.0 would go away, which the machine guest has"));
+        assert_before(x);
+        uses(vm, NULL);
+        request(x, RESERVE_ALL, NULL);
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        assert_int_equal(unsetenv("VORE_HOST_ROOT"), 0);
+}
+
+/* Somebody forgot the definition while another machine had the device, and runs on without it. */
+static void test_detached_and_not_wanted(void **state) {
+        struct world *x = *state;
+        struct vm *vm = machine(x, "other");
+
+        define(x, MODEL_DRIVE);
+        request(x, RESERVE_ALL, NULL);
+        uses(vm, MODEL_DRIVE);
+        vm->state = VM_RUNNING;
+        define(x, NULL);
+        request(x, RESERVE_ONE, "vm");
+        assert_driver(x, MODEL_DRIVE, "vfio-pci");
+        uses(vm, NULL);
+        vm->state = VM_RUNNING;
+        reserve_devices_detached(&x->m);
+        run(x);
+        assert_before(x);
+}
+
 /* Of a vored that was killed while it gave back a machine's device; meanwhile somebody broke the saved file.
  */
 static void test_broken_and_given_back(void **state) {
@@ -551,6 +608,9 @@ int main(void) {
                 TEST(test_end_claims_nothing),
                 TEST(test_auto_start_waits),
                 TEST(test_broken_and_given_back),
+                TEST(test_cut_off_in_the_middle),
+                TEST(test_functions_of_a_guest),
+                TEST(test_detached_and_not_wanted),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
