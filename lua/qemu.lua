@@ -384,11 +384,12 @@ end
 
 -- The order of booting: media that were put in for this start, then what has a boot index, then the rest.
 function M.boot_index(instance, index)
+  if not instance.disks[index] then -- one of the script's own, behind all others
+    return index - 1
+  end
   local function rank(i)
     local disk = instance.disks[i]
-    if not disk then -- one of the script's own
-      return 2, i
-    elseif disk.cdrom then
+    if disk.cdrom then
       return 0, i
     elseif disk.boot_index and disk.boot_index >= 0 then
       return 1, disk.boot_index

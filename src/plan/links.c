@@ -19,8 +19,9 @@ static void other_add(struct links *l, const char *vm, const char *path, bool re
                 (struct complete_use){ arena_strdup(arena, vm), arena_strdup(arena, path), read_only };
 }
 
-/* One that cannot be read, or says nothing that can be understood, does not start either. */
-static void saved_add(struct links *l, int folder, const char *file, const char *name) {
+/* What it says of disks counts, whatever else is wrong with it. */
+static void definition_add(struct links *l, int folder, const char *file, const char *directory,
+                           const char *name) {
         _cleanup_arena_ struct arena *arena = arena_new();
         _cleanup_free_ char *text = NULL;
         struct def *def = NULL;
@@ -28,10 +29,10 @@ static void saved_add(struct links *l, int folder, const char *file, const char 
         size_t len;
 
         diags_init(&diags, arena, file);
-        if (file_read(folder, file, DEF_SIZE_MAX, &text, &len, NULL) < 0 ||
-            def_parse(arena, text, len, "/", 0, &def, &diags) < 0)
+        if (file_read(folder, file, DEF_SIZE_MAX, &text, &len, NULL) < 0)
                 return;
-        for (size_t i = 0; i < def->n_disk; i++)
+        (void) def_parse(arena, text, len, directory, 0, &def, &diags);
+        for (size_t i = 0; def && i < def->n_disk; i++)
                 if (!str_empty(def->disk[i].path))
                         other_add(l, name, def->disk[i].path, def_disk_read_only(&def->disk[i]));
 }
@@ -46,7 +47,29 @@ static void saved_read(struct links *l, const char *path) {
                         continue;
                 _cleanup_free_ char *name = strndup(e->d_name, strlen(e->d_name) - strlen(end));
                 if (def_name_valid(name) && !str_eq(name, l->p->name))
-                        saved_add(l, dirfd(dir), e->d_name, name);
+                        definition_add(l, dirfd(dir), e->d_name, "/", name);
+        }
+        if (dir)
+                closedir(dir);
+}
+
+/* What is loaded, in <runtime>/vm/NAME/: its text, and in its record the folder from which its paths count.
+ */
+static void loaded_read(struct links *l, const char *path) {
+        enum { RECORD_MAX = 1024 * 1024 };
+        DIR *dir = opendir(path);
+        struct dirent *e;
+
+        while (dir && (e = readdir(dir))) {
+                if (!def_name_valid(e->d_name) || str_eq(e->d_name, l->p->name))
+                        continue;
+                _cleanup_free_ char *record = xasprintf("%s/state.json", e->d_name), *text = NULL,
+                                    *file = xasprintf("%s/definition.toml", e->d_name);
+                _cleanup_json_ json_t *j = NULL;
+
+                if (file_read(dirfd(dir), record, RECORD_MAX, &text, NULL, NULL) >= 0 &&
+                    json_parse(text, strlen(text), &j, NULL) >= 0)
+                        definition_add(l, dirfd(dir), file, json_get_str(j, "directory", "/"), e->d_name);
         }
         if (dir)
                 closedir(dir);
@@ -55,7 +78,8 @@ static void saved_read(struct links *l, const char *path) {
 /* Only now: hardly any image names others. */
 static void others_read(struct links *l) {
         const struct settings *s = l->req->settings;
-        _cleanup_free_ char *path = s ? xasprintf("%s/definitions", s->vore.state_dir) : NULL;
+        _cleanup_free_ char *saved = s ? xasprintf("%s/definitions", s->vore.state_dir) : NULL,
+                            *loaded = s ? xasprintf("%s/vm", s->vore.runtime_dir) : NULL;
 
         if (l->known)
                 return;
@@ -63,8 +87,10 @@ static void others_read(struct links *l) {
         for (size_t i = 0; i < l->req->n_uses; i++)
                 if (!str_eq(l->req->uses[i].vm, l->p->name))
                         other_add(l, l->req->uses[i].vm, l->req->uses[i].path, l->req->uses[i].read_only);
-        if (path)
-                saved_read(l, path);
+        if (s) {
+                saved_read(l, saved);
+                loaded_read(l, loaded);
+        }
 }
 
 /* Whose disk is it that must not be opened so? */
@@ -107,7 +133,8 @@ static int refuse(const struct link *link, const char *what, const char *hint, s
 }
 
 int link_check(struct links *l, const struct link *link, struct error *err) {
-        static const char rebase[] = "qemu-img rebase names another";
+        static const char rebase[] = "qemu-img rebase names another",
+                          alone[] = "a data file is of one image only";
         /* A copy becomes the VM's own, and nobody but its QEMU has files of that number. */
         bool copy = !str_eq(link->image, link->header), beside = same_folder(link->image, link->path);
         const struct complete_use *use;
@@ -134,12 +161,16 @@ int link_check(struct links *l, const struct link *link, struct error *err) {
         use = owner_of(l->p->disks, l->p->n_disks, &other, link->write);
         if (use)
                 return refuse(link, "another disk of this machine, too",
-                              "with read-only = true for that one it can be a backing file", err);
+                              link->write ? alone :
+                                            "with read-only = true for that one it can be a backing file",
+                              err);
         others_read(l);
         use = owner_of(l->others, l->n_others, &other, link->write);
         if (use) {
                 _cleanup_free_ char *what = xasprintf("a disk of the machine %s", use->vm);
-                return refuse(link, what, "with read-only = true there it can be a backing file", err);
+                return refuse(link, what,
+                              link->write ? alone : "with read-only = true there it can be a backing file",
+                              err);
         }
         return 0;
 }

@@ -325,27 +325,32 @@ static int command_run(const struct rules_place *place, const struct rules_row *
         return error_set(err, -EIO, "%s failed%s%s", row->command[0], *words ? ": " : "", words);
 }
 
-/* 1: it was run. Before that a note says that what it makes is not known, until one says what it is: it may
- * be killed, or fail for one of several kernels. */
+/* 1: it was run. */
 static int command(const struct rules_place *place, const struct rules_row *row, struct error *err) {
-        static const char unknown[] = "unknown\n";
-        _cleanup_free_ char *path = note_path(place, row), *before = NULL;
-
         if (!row->command || (place->root && !place->programs) ||
             (row->needs && access(row->needs, F_OK) < 0))
                 return 0;
-        if (path) {
-                (void) file_read(AT_FDCWD, path, 64, &before, NULL, NULL);
-                int r = file_write_atomic(AT_FDCWD, path, unknown, strlen(unknown), 0600, true, err);
-                if (r < 0)
-                        return r;
-        }
         int r = command_run(place, row, err);
-        if (r == -ENOENT && before)
-                (void) file_write_atomic(AT_FDCWD, path, before, strlen(before), 0600, true, NULL);
-        else if (r == -ENOENT)
-                note_drop(place, row);
         return r < 0 && row->must ? r : r >= 0;
+}
+
+/* What the command made is not known until it has ended well: it may be killed, or fail for one of several
+ * kernels. */
+static int note_unknown(const struct rules_place *place, const struct rules_row *row, struct error *err) {
+        static const char unknown[] = "unknown\n";
+        _cleanup_free_ char *path = note_path(place, row);
+
+        return path ? file_write_atomic(AT_FDCWD, path, unknown, strlen(unknown), 0600, true, err) : 0;
+}
+
+/* As it was before. */
+static void note_restore(const struct rules_place *place, const struct rules_row *row, const char *before) {
+        _cleanup_free_ char *path = note_path(place, row);
+
+        if (path && before)
+                (void) file_write_atomic(AT_FDCWD, path, before, strlen(before), 0600, true, NULL);
+        else
+                note_drop(place, row);
 }
 
 /* -- both directions
@@ -363,7 +368,7 @@ static json_t *result(const struct rules_row *row, json_t *files, bool ran) {
 
 static int install(const struct rules_job *job, struct entries *e, json_t *files, struct error *err) {
         const struct rules_row *row = &rules_rows[job->kind];
-        _cleanup_free_ char *note = note_path(&job->place, row), *text = NULL;
+        _cleanup_free_ char *note = note_path(&job->place, row), *text = NULL, *before = NULL;
         int r = refuse_foreign(e, "written over", err);
 
         if (r >= 0 && job->n == 0)
@@ -374,8 +379,12 @@ static int install(const struct rules_job *job, struct entries *e, json_t *files
                 r = entry_install(job, &e->items[i], files, err);
         if (r >= 0 && json_array_size(files) == 0 && note_current(&job->place, row, e))
                 return 0;
+        if (note)
+                (void) file_read(AT_FDCWD, note, 64, &before, NULL, NULL);
         if (r >= 0)
-                r = command(&job->place, row, err);
+                r = note_unknown(&job->place, row, err);
+        if (r >= 0 && (r = command(&job->place, row, err)) == -ENOENT)
+                note_restore(&job->place, row, before);
         if (r >= 0 && note) {
                 text = note_text(e);
                 r = file_write_atomic(AT_FDCWD, note, text, strlen(text), 0600, true, err) < 0 ? err->code :
@@ -386,11 +395,21 @@ static int install(const struct rules_job *job, struct entries *e, json_t *files
         return r;
 }
 
+static bool entries_there(const struct entries *e) {
+        for (size_t i = 0; i < e->n; i++)
+                if (e->items[i].old)
+                        return true;
+        return false;
+}
+
 static int remove_all(const struct rules_job *job, struct entries *e, json_t *files, struct error *err) {
         const struct rules_row *row = &rules_rows[job->kind];
         bool again = note_there(&job->place, row);
         int r = refuse_foreign(e, "removed", err);
 
+        /* Any note makes the next removal go on with this one. */
+        if (r >= 0 && !again && entries_there(e))
+                r = note_unknown(&job->place, row, err);
         for (size_t i = e->n; r >= 0 && i-- > 0;) {
                 struct entry *item = &e->items[i];
 

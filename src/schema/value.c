@@ -101,7 +101,8 @@ static const char *found_words(const struct node *n, struct arena *arena) {
 static const char *number_hint(const struct schema_row *row, const char *text, struct arena *arena) {
         char *end;
 
-        if (row->max == 0xffff && strlen(text) == 4 && strspn(text, "0123456789abcdefABCDEF") == 4)
+        if (row->min == 0 && row->max == 0xffff && strlen(text) == 4 &&
+            strspn(text, "0123456789abcdefABCDEF") == 4)
                 return arena_printf(arena, "write 0x%s, without quotes", text);
         errno = 0;
         (void) strtoll(text, &end, 0);

@@ -155,8 +155,8 @@ static int copy_new(int folder, const char *temp, int *ret_fd) {
         return *ret_fd < 0 ? -errno : 1;
 }
 
-/* Whole or not at all; what is there already stays, also what another worker just made. */
-/* Nothing is replaced, even where there are no hard links (vfat, some FUSE). */
+/* For file systems without hard links (vfat, some FUSE). Only where there is no way to say so it would
+ * replace what another worker made in this moment. */
 static int name_it(int folder, const char *temp, const char *name) {
         if (linkat(folder, temp, folder, name, 0) == 0)
                 return 0;
@@ -167,6 +167,7 @@ static int name_it(int folder, const char *temp, const char *name) {
         return errno == EINVAL && renameat(folder, temp, folder, name) == 0 ? 0 : -errno;
 }
 
+/* Whole or not at all; what is there already stays, also what another worker just made. */
 static int copy_one(int dir, int source, const struct script_copy *copy, struct error *err) {
         _cleanup_close_ int folder = -1, fd = -1;
         const char *name = NULL;

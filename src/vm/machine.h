@@ -292,8 +292,8 @@ void start_fail(struct vm *vm, const char *reason);
 void start_complete(struct vm *vm);
 /* QEMU does not end: whoever waits is told, the machine stays as it is. */
 void end_give_up(struct vm *vm, const char *message);
-/* Answered with VM_DONE when the machine has ended, or past deadline_us (0: none) with VM_STOP_TIMEOUT; at
- * once with VM_WRONG_STATE when too many wait already. */
+/* Answered with VM_DONE when the machine has ended (a stop with VM_ERROR, if it ended in `failed`), or past
+ * deadline_us (0: none) with VM_STOP_TIMEOUT; at once with VM_WRONG_STATE when too many wait already. */
 void end_wait(struct vm *vm, const struct vm_watch *watch, uint64_t deadline_us, bool stop);
 /* All of them are answered so. */
 void end_refuse(struct vm *vm, enum vm_outcome outcome, const char *message);

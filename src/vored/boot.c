@@ -30,7 +30,7 @@ static void adopt_merge(struct manager *m, struct vm *vm) {
         }
         bool holds = vm_active(vm) || vm_state(vm) == VM_PREPARED;
         /* Somebody may have loaded another one without saving it, or written into the file. */
-        vm_set_saved(vm, !holds || store_has(m, vm_name(vm), vm_definition(vm)));
+        vm_set_saved(vm, (known->vm && !holds) || store_has(m, vm_name(vm), vm_definition(vm)));
         known->differs = !vm_saved(vm);
         if (known->vm && !holds) {
                 const struct vm_definition *d = vm_definition(known->vm), *old = vm_definition(vm);

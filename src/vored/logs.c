@@ -80,8 +80,12 @@ static void open_again(struct reader *r) {
 /* As much as leaves at once. At the end of the file the call is answered, or waits for what comes. */
 static void read_on(struct reader *r) {
         _cleanup_free_ char *buffer = xcalloc(1, PART_MAX);
+        struct stat st;
         ssize_t n = 1;
 
+        /* Somebody else emptied it. */
+        if (r->fd >= 0 && fstat(r->fd, &st) == 0 && st.st_size < r->at)
+                r->at = 0;
         while (rpc_unsent(r->call) == 0) {
                 n = r->fd >= 0 ? pread(r->fd, buffer, PART_MAX, r->at) : 0;
                 if (n <= 0 && r->aside) {
@@ -111,6 +115,14 @@ static void reader_drained(struct rpc_call *call, void *data) {
 
 static bool reads(const struct reader *r, const char *name) {
         return str_eq(name, strrchr(r->path, '/') + 1);
+}
+
+/* Is what it reads not the file of that name any more? */
+static bool put_aside(const struct reader *r) {
+        struct stat now, own;
+
+        return r->fd < 0 || fstat(r->fd, &own) < 0 || stat(r->path, &now) < 0 || now.st_dev != own.st_dev ||
+               now.st_ino != own.st_ino;
 }
 
 /* Of a log that is cut its last part stays, behind a note: whoever reads it goes on with what was not sent.
@@ -143,7 +155,7 @@ static int logs_changed(sd_event_source *source, const struct inotify_event *eve
         for (struct reader *r = name ? m->readers : NULL; r; r = r->next)
                 if (r->follow && reads(r, event->name)) {
                         /* A new start has put the file aside and made another. */
-                        r->aside = r->aside || event->mask & (IN_CREATE | IN_MOVED_TO);
+                        r->aside = r->aside || (event->mask & (IN_CREATE | IN_MOVED_TO) && put_aside(r));
                         read_on(r);
                 }
         return 0;

@@ -98,15 +98,18 @@ def test_an_image_in_a_private_home_works_and_is_left_as_it_was(root_world):
 def test_a_header_that_names_another_machines_disk(root_world):
     """A QEMU can write its own image's header: the next start does not open for it what is another's."""
     theirs = root_world.image("theirs")
-    root_world.load("theirs", "--save", disks=[{"preset": "virtio", "path": theirs}])
     data, over = root_world.images / "data.qcow2", root_world.images / "over.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", theirs, "-F", "raw", over], check=True)
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=none.img", data, "1M"], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=none.img", data, "1M"], check=True,
+                   cwd=root_world.images)
     data.write_bytes(data.read_bytes().replace(b"none.img", b"theirs.i"))
     os.link(theirs, root_world.images / "theirs.i")
-    for path in over, data:
-        root_world.load("mine", disks=[{"preset": "virtio", "path": path}])
-        root_world.vore("start", "mine").failed(1, str(path), "a disk of the machine theirs")
+    for options in ["--save"], []:
+        root_world.load("theirs", *options, disks=[{"preset": "virtio", "path": theirs}])
+        for path in over, data:
+            root_world.load("mine", disks=[{"preset": "virtio", "path": path}])
+            root_world.vore("start", "mine").failed(1, str(path), "a disk of the machine theirs")
+        root_world.vore("forget" if options else "unload", "theirs").ok()
     root_world.load("theirs", "--save", disks=[{"preset": "virtio", "path": theirs, "read-only": True}])
     root_world.load("mine", disks=[{"preset": "virtio", "path": over}])
     root_world.vore("start", "mine").ok()

@@ -424,9 +424,15 @@ static void test_link_disks(void **state) {
                             *data = xasprintf("%s/data.img", folder),
                             *definitions = xasprintf("%s/definitions", folder),
                             *file = xasprintf("%s/other.toml", definitions),
-                            *own_file = xasprintf("%s/vm.toml", definitions);
+                            *own_file = xasprintf("%s/vm.toml", definitions),
+                            *runtime = xasprintf("%s/vm/other", folder),
+                            *record = xasprintf("%s/state.json", runtime),
+                            *loaded = xasprintf("%s/definition.toml", runtime),
+                            *where = xasprintf("{\"directory\": \"%s\"}", folder);
+        static const char relative[] =
+                "[machine]\nname = \"other\"\n[[disk]]\npath = \"base.img\"\nnonsense = 1\n";
         struct complete_use use = { .vm = "other", .path = base };
-        struct settings settings = { .vore.state_dir = folder };
+        struct settings settings = { .vore = { .state_dir = folder, .runtime_dir = folder } };
         const struct plan_request none = { 0 }, runs = { .uses = &use, .n_uses = 1 },
                                   saved = { .settings = &settings };
         static const struct {
@@ -459,6 +465,14 @@ static void test_link_disks(void **state) {
                 assert_int_equal(file_write_atomic(AT_FDCWD, file, toml, strlen(toml), 0600, false, NULL), 0);
                 expect_link(rows[i].image, NULL, 0, &saved, rows[i].taken ? NULL : refused);
         }
+        /* One that is only loaded, whose paths count from its own folder; and one with a fault counts, too.
+         */
+        expect_link(QCOW2("top.qcow2"), NULL, 0, &saved, NULL);
+        assert_int_equal(file_mkdirs(runtime, 0700, NULL), 0);
+        assert_int_equal(file_write_atomic(AT_FDCWD, record, where, strlen(where), 0600, false, NULL), 0);
+        assert_int_equal(file_write_atomic(AT_FDCWD, loaded, relative, strlen(relative), 0600, false, NULL),
+                         0);
+        expect_link(QCOW2("top.qcow2"), NULL, 0, &saved, refused);
 }
 
 /* A copy of a template has the template's header before it is there, and lies elsewhere. */

@@ -331,6 +331,29 @@ static void test_half_written(void **state) {
         }
 }
 
+/* Then nothing is removed, rather than half of it; with a note of the installation nothing has to be written.
+ */
+static void test_removal_without_a_note(void **state) {
+        struct scene *s = *state;
+        _cleanup_error_ struct error err = ERROR_INIT;
+        _cleanup_free_ char *note = xasprintf("%s/boot-initramfs-tools", s->state);
+
+        program(s, 0);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, false, NULL), 2);
+        _cleanup_free_ char *there = tree(s->root, false);
+        assert_int_equal(unlink(note), 0);
+        assert_int_equal(rmdir(s->state), 0);
+        assert_true(act(s, RULES_INITRAMFS_TOOLS, 1, true, &err) < 0);
+        same(s->root, there, false);
+        assert_int_equal(mkdir(s->state, 0700), 0);
+        program(s, 1);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, true, &err), -EIO);
+        program(s, 0);
+        assert_int_equal(act(s, RULES_INITRAMFS_TOOLS, 1, true, &err), 0);
+        assert_int_equal(runs(s), 3);
+        assert_int_equal(look(s, RULES_INITRAMFS_TOOLS, 1), RULES_ABSENT);
+}
+
 static void test_no_such_program(void **state) {
         struct scene *s = *state;
         _cleanup_error_ struct error err = ERROR_INIT;
@@ -357,6 +380,7 @@ int main(void) {
                 TEST(test_cut_off),
                 TEST(test_no_such_program),
                 TEST(test_command_says_much),
+                TEST(test_removal_without_a_note),
                 TEST(test_half_written),
         };
 

@@ -586,6 +586,7 @@ static void test_broken_and_given_back(void **state) {
         assert_int_equal(x->m.adoptions, 0);
         assert_before(x);
         assert_int_equal(vm_state(machine_find(&x->m, "vm")->vm), VM_STOPPED);
+        assert_false(vm_saved(machine_find(&x->m, "vm")->vm));
 }
 
 int main(void) {
