@@ -38,6 +38,13 @@ const char *host_disk_format(const void *data, size_t len) {
         return "raw";
 }
 
+bool host_disk_is_format(const char *name) {
+        for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
+                if (str_eq(magics[i].format, name))
+                        return true;
+        return str_eq(name, "vdi") || str_eq(name, "raw");
+}
+
 static const char *read_format(const struct host *h, const char *path) {
         _cleanup_close_ int fd = host_fd(h, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         char head[512];

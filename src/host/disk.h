@@ -25,6 +25,8 @@ bool host_disk_overlap(const struct host_disk *a, const struct host_disk *b);
 
 /* The format's name for the first bytes of an image (QEMU's block/: the magic of each driver's probe). */
 const char *host_disk_format(const void *data, size_t len);
+/* Is it one of those names? */
+bool host_disk_is_format(const char *name);
 
 /* How this host uses the disk, as half a sentence in the arena ("/dev/sda2 is mounted at /home", "/dev/sda3
  * is used for swap", "/dev/sda1 is part of md0", "is attached to loop0"), or NULL. Looks at the device, its

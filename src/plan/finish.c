@@ -95,20 +95,16 @@ static bool uses_console(const struct script_result *result) {
         return false;
 }
 
-/* The target of a copy, from the instance folder on. */
-static const char *inside(const char *path, const char *instance_dir) {
-        size_t n = strlen(instance_dir);
-
-        return strncmp(path, instance_dir, n) == 0 && path[n] == '/' ? path + n + 1 : path;
-}
-
 static void take_copies(struct plan *p, const struct script_result *result, const char *instance_dir) {
         p->n_copies = result->n_copies;
         p->copies = arena_new0(p->arena, struct script_copy, p->n_copies + 1);
-        for (size_t i = 0; i < p->n_copies; i++)
-                p->copies[i] = (struct script_copy){ arena_strdup(p->arena, inside(result->copies[i].target,
-                                                                                   instance_dir)),
-                                                     arena_strdup(p->arena, result->copies[i].source) };
+        for (size_t i = 0; i < p->n_copies; i++) {
+                const struct script_copy *copy = &result->copies[i];
+                const char *below = plan_below(instance_dir, copy->target);
+
+                p->copies[i] = (struct script_copy){ arena_strdup(p->arena, below ? below : copy->target),
+                                                     arena_strdup(p->arena, copy->source) };
+        }
         p->n_allows = result->n_allows;
         p->allows = arena_new0(p->arena, struct script_allow, p->n_allows + 1);
         for (size_t i = 0; i < p->n_allows; i++)

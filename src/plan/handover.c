@@ -90,20 +90,21 @@ static int backing_build(struct handover *h, const char *path, const char *forma
         return 0;
 }
 
-static bool is_below(const char *path, const char *folder) {
-        size_t n = strlen(folder);
+/* The template of which path is, or is to be, the VM's own copy; NULL: it is none. */
+static const char *template_of(const struct handover *h, const char *path) {
+        const char *target = plan_below(h->instance_dir, path);
 
-        return strncmp(path, folder, n) == 0 && path[n] == '/';
+        for (size_t i = 0; target && i < h->p->n_copies; i++)
+                if (str_eq(h->p->copies[i].target, target))
+                        return h->p->copies[i].source;
+        return NULL;
 }
 
 /* The header of a copy that the start is going to make is still its template's. */
 static const char *header_of(const struct handover *h, const char *path) {
-        if (!is_below(path, h->instance_dir) || access(path, F_OK) == 0)
-                return path;
-        for (size_t i = 0; i < h->p->n_copies; i++)
-                if (str_eq(h->p->copies[i].target, path + strlen(h->instance_dir) + 1))
-                        return h->p->copies[i].source;
-        return path;
+        const char *template = template_of(h, path);
+
+        return template && access(path, F_OK) < 0 ? template : path;
 }
 
 /* Adds "backing" and "data-file" to node, the qcow2 format node over path, as its header says. */
@@ -160,22 +161,18 @@ static int chain_build(struct handover *h, const char *path, unsigned depth, jso
 /* A copy is never made anew, but its template may have another format by now: the distribution's UEFI
  * variables, say. A guest writes into its copy, so what that begins with is never believed, only compared. */
 static int copy_check(const struct handover *h, const char *image, const char *format, struct error *err) {
+        const char *template = template_of(h, image);
         bool qcow2 = str_eq(format, "qcow2");
 
-        if (header_of(h, image) != image || !is_below(image, h->instance_dir) || access(image, F_OK) < 0 ||
-            (!qcow2 && !str_eq(format, "raw")))
+        if (!template || access(image, F_OK) < 0 || (!qcow2 && !str_eq(format, "raw")) ||
+            image_is_qcow2(image) == qcow2)
                 return 0;
-        for (size_t i = 0; i < h->p->n_copies; i++)
-                if (str_eq(h->p->copies[i].target, image + strlen(h->instance_dir) + 1) &&
-                    image_is_qcow2(image) != qcow2)
-                        return error_set(
-                                err, -EINVAL,
-                                "%s, the VM's own copy of %s, is %s qcow2 image, and that is %s by now: "
-                                "convert it with qemu-img convert -O %s, or remove it, and the next "
-                                "start makes it anew (without what the guest has written there)",
-                                image, h->p->copies[i].source, qcow2 ? "no" : "a", qcow2 ? "one" : "none",
-                                format);
-        return 0;
+        return error_set(
+                err, -EINVAL,
+                "%s, the VM's own copy of %s, is %s qcow2 image, and that is %s by now: convert it with "
+                "qemu-img convert -O %s, or remove it, and the next start makes it anew (without what the "
+                "guest has written there)",
+                image, template, qcow2 ? "no" : "a", qcow2 ? "one" : "none", format);
 }
 
 /* What is behind an image of that format: a qcow2's other files are handed over with it; other formats have
@@ -540,7 +537,7 @@ int handover(struct plan *p, struct argv *args, const char *instance_dir, const 
 void handover_uses(struct plan *p, const char *instance_dir) {
         for (size_t i = 0; i < p->n_files; i++) {
                 const struct plan_file *f = &p->files[i];
-                bool known = f->set == 0 || is_below(f->path, instance_dir);
+                bool known = f->set == 0 || plan_below(instance_dir, f->path);
 
                 for (size_t k = 0; k < p->n_disks && !known; k++)
                         known = str_eq(p->disks[k].path, f->path);

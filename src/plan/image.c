@@ -47,11 +47,14 @@ static int header_load(const char *path, struct header *h, struct error *err) {
         return 0;
 }
 
+static bool header_is_qcow2(const struct header *h) {
+        return h->len >= VERSION_2_LENGTH && memcmp(h->data, "QFI\xfb", 4) == 0;
+}
+
 bool image_is_qcow2(const char *path) {
         _cleanup_free_ struct header *h = xcalloc(1, sizeof(*h));
 
-        return header_load(path, h, NULL) >= 0 && h->len >= VERSION_2_LENGTH &&
-               memcmp(h->data, "QFI\xfb", 4) == 0;
+        return header_load(path, h, NULL) >= 0 && header_is_qcow2(h);
 }
 
 static int header_read(const char *path, struct header *h, struct error *err) {
@@ -59,7 +62,7 @@ static int header_read(const char *path, struct header *h, struct error *err) {
 
         if (r < 0)
                 return r;
-        if (h->len < VERSION_2_LENGTH || memcmp(h->data, "QFI\xfb", 4) != 0)
+        if (!header_is_qcow2(h))
                 return error_set(err, -EINVAL, "%s is not a qcow2 image", path);
         return 0;
 }

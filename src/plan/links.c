@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "host/disk.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -107,18 +108,6 @@ static const struct complete_use *owner_of(const struct complete_use *uses, size
 
 /* -- the rule ------------------------------------------------------------------------------------------ */
 
-/* Formats that QEMU tells from others by their header, and raw. Any other name of its block drivers is that
- * of a filter or a protocol. */
-static bool is_format(const char *name) {
-        static const char *const formats[] = { "raw", "qcow2", "vmdk", "vdi",      "vhdx",
-                                               "vpc", "qcow",  "qed",  "parallels" };
-
-        for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
-                if (str_eq(formats[i], name))
-                        return true;
-        return false;
-}
-
 static bool same_folder(const char *a, const char *b) {
         const char *end = strrchr(a, '/');
         size_t n = end ? (size_t) (end - a) + 1 : 0;
@@ -134,7 +123,7 @@ static int refuse(const struct link *link, const char *what, const char *hint, s
 
 int link_check(struct links *l, const struct link *link, struct error *err) {
         static const char rebase[] = "qemu-img rebase names another",
-                          alone[] = "a data file is of one image only";
+                          alone[] = "each image needs a data file of its own";
         /* A copy becomes the VM's own, and nobody but its QEMU has files of that number. */
         bool copy = !str_eq(link->image, link->header), beside = same_folder(link->image, link->path);
         const struct complete_use *use;
@@ -142,7 +131,8 @@ int link_check(struct links *l, const struct link *link, struct error *err) {
 
         if (stat(link->header, &own) < 0 || stat(link->path, &other) < 0)
                 return error_errno(err, errno, "%s, which the image %s needs", link->path, link->header);
-        if (link->format && !is_format(link->format))
+        /* Any other name of QEMU's block drivers is that of a filter or a protocol. */
+        if (link->format && !host_disk_is_format(link->format))
                 return error_set(
                         err, -EOPNOTSUPP,
                         "the header of %s says that %s is \"%.32s\", which is no format of an image: vore "

@@ -41,3 +41,9 @@ const char *plan_default_script(void) {
 const char *plan_library_dir(void) {
         return lua_dir();
 }
+
+const char *plan_below(const char *folder, const char *path) {
+        size_t n = strlen(folder);
+
+        return strncmp(path, folder, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
+}

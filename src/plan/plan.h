@@ -163,6 +163,8 @@ char *plan_instance_dir(const struct settings *s, const char *name); /* <state>/
 char *plan_runtime_dir(const struct settings *s, const char *name);  /* <runtime>/vm/NAME */
 char *plan_shm_dir(const struct settings *s,
                    const char *name); /* /dev/shm/vore/NAME, /dev/shm/vore-UID/NAME */
+/* The rest of a path that is in a folder; NULL: it is not. */
+const char *plan_below(const char *folder, const char *path);
 /* The default script and the library folder: the tree's own when run from a build folder, else the installed
  * ones. */
 const char *plan_default_script(void);

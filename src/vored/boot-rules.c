@@ -99,8 +99,10 @@ static int all_known(const struct manager *m, struct error *err) {
         if (m->reserve->ending)
                 return error_set(err, -ESHUTDOWN, "vored ends");
         if (m->reserve->unread)
-                return error_set(err, -EIO, "what the saved definitions reserve is not known: %s",
-                                 m->reserve->unread);
+                return error_set(
+                        err, -EIO,
+                        "what the saved definitions reserve is not known: %s (vore reserve tries it again)",
+                        m->reserve->unread);
         json_object_foreach (m->reserve->unknown, name, why)
                 return error_set(
                         err, -EINVAL,
