@@ -203,6 +203,17 @@ def test_logs_follow(world):
     follower.wait()
 
 
+def test_a_reader_that_has_enough(world):
+    """Like `vore logs vm | head -1`: no complaint, whatever filled the pipe."""
+    world.load()
+    world.write(world.state / "log/vm.log", ("x" * 99 + "\n") * 20_000)
+    for options in [], ["--json"]:
+        logs = world.popen("logs", "vm", *options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        logs.stdout.read(100)
+        logs.stdout.close()
+        assert logs.stderr.read() == "" and logs.wait(60) == 1
+
+
 def test_events(world):
     watcher = world.popen("events", "--json", stdout=subprocess.PIPE)
     seen = [json.loads(watcher.stdout.readline())]

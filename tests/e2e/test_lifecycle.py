@@ -248,6 +248,16 @@ def test_a_client_that_goes_away_cancels_nothing(world):
     world.wait_state("stopped")
 
 
+def test_a_stop_whose_answer_nobody_reads_waits_all_the_same(world):
+    console = world.boot()
+    console.say("ignore")
+    console.wait("ignoring")
+    stop = world.popen("stop", "vm", "--timeout", "3", "--force", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    stop.stdout.close()
+    stop.wait(60)
+    assert world.state_of() == "stopped" and world.qemus() == []
+
+
 def test_stop_all_gives_back_what_is_prepared(world):
     world.load("one")
     world.load("two")
